@@ -1,0 +1,18 @@
+//! The request path: server, pipeline, forwarding, upstream connections, faults.
+
+pub mod worker;
+
+use std::sync::Arc;
+
+/// What a worker serves by: one immutable snapshot, replaced whole on reload. A request loads it once.
+#[derive(Debug)]
+pub struct Site {
+    /// Routes.
+    pub routes: crate::route::Table,
+    /// Upstreams; a route's `upstream` is an index into it.
+    pub upstreams: Vec<Arc<crate::balance::Upstream>>,
+    /// Detection rules.
+    pub rules: Arc<crate::detect::Rules>,
+    /// Increases with each reload, so that workers can tell that their rotations and rule indices are of another site.
+    pub generation: u64,
+}

@@ -1,0 +1,84 @@
+//! Sockets: listeners, accept loops, connection limits, drain. Knows nothing of HTTP semantics.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One `[[listen]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// Where to listen. `[::]` is dual-stack.
+    pub address: SocketAddr,
+    /// TLS or cleartext.
+    pub transport: Transport,
+    /// Protocols offered (ALPN on TLS, preface sniffing on cleartext).
+    pub http: HttpVersions,
+    /// `[limits]`, overridden by the listener's own.
+    pub limits: ClientLimits,
+}
+
+/// Whether a listener speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Cleartext.
+    Cleartext,
+    /// TLS 1.2 and 1.3.
+    Tls,
+}
+
+/// HTTP versions a listener offers; at least one is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpVersions {
+    /// HTTP/1.0 and 1.1.
+    pub http1: bool,
+    /// HTTP/2.
+    pub http2: bool,
+}
+
+/// `[limits]`: what one client or all clients together may take. All finite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// TCP accept to end of the TLS handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// First byte to end of a request head, in total. Default 10 s.
+    pub header_timeout: Duration,
+    /// Longest time without progress of a request body. Default 30 s.
+    pub body_timeout: Duration,
+    /// Longest time a client may leave a response unread. Default 30 s.
+    pub write_timeout: Duration,
+    /// Keep-alive, and h2 without streams. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Largest request head, in bytes. Default 32 KiB; over it: 431 (RFC 6585 §5).
+    pub header_bytes: usize,
+    /// Most field lines in a request head. Default 100; over it: 431.
+    pub header_fields: usize,
+    /// Largest request content, in bytes. Default 100 MiB; over it: 413 (RFC 9110 §15.5.14).
+    pub body_bytes: u64,
+    /// Concurrent h2 streams per connection. Default 100.
+    pub streams: u32,
+    /// Open connections of the listener, over all workers. Default 10,000; over it the newest is closed.
+    pub connections: usize,
+    /// Open connections of one source (IPv4 /32, IPv6 /64) over all workers. Default 1,000.
+    pub connections_per_source: usize,
+}
+
+/// Open connections per listener and per source, over all workers: sharded, bounded by `connections`.
+#[derive(Debug)]
+pub struct Admission {}
+
+impl Admission {
+    /// Nothing open, for `listeners` listeners.
+    pub fn new(listeners: usize) -> Self {
+        let _ = listeners;
+        todo!()
+    }
+}
+
+/// Binds `settings.address` once per worker with SO_REUSEPORT (and, for `[::]`, dual-stack), so that the kernel spreads
+/// connections. Errors name the address.
+pub fn bind(
+    settings: &ListenSettings,
+    workers: usize,
+) -> std::io::Result<Vec<std::net::TcpListener>> {
+    let _ = (settings, workers);
+    todo!()
+}

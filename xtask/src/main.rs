@@ -1,0 +1,2 @@
+//! Build, lab and house rules.
+fn main() {}
