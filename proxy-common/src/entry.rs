@@ -5,7 +5,7 @@ use crate::Text;
 /// Longest origin of an entry in bytes: `config`, `cli`, `detect:<rule>`, `feed:<name>`, `cluster:<node>`.
 pub const ORIGIN_BYTES: usize = 32;
 /// Longest reason of an entry in bytes.
-pub const REASON_BYTES: usize = 48;
+pub const REASON_BYTES: usize = 47;
 
 /// Value of every list map: 96 bytes. Self-contained, so that the command line can explain an entry when no weir runs.
 #[repr(C)]
@@ -20,6 +20,10 @@ pub struct Entry {
     pub origin: Text<ORIGIN_BYTES>,
     /// Why, in the words of whoever made it.
     pub reason: Text<REASON_BYTES>,
+    /// Length of the prefix the entry is for, as in its LPM key. A longest-prefix lookup shows only the most specific
+    /// entry; when that one has expired, the XDP program looks on with a shorter prefix, so that a short block inside
+    /// a permanent one does not open a hole when it ends.
+    pub prefix_len: u8,
 }
 
 impl Entry {
