@@ -1,4 +1,8 @@
-//! Which route a request takes: host, then the longest path.
+//! Which route a request takes: host, then the longest path. Decides only; rewriting and forwarding are `http`'s.
+
+mod table;
+
+pub use table::{Matched, Table};
 
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +24,9 @@ pub struct RouteSettings {
 pub enum HostPattern {
     /// Any host.
     Any,
-    /// Exactly this host, lower case, without port.
+    /// Exactly this host, lower case, without port and trailing dot.
     Exact(String),
-    /// `*.example.com`: any host below it, one or more labels; the text is `example.com`.
+    /// `*.example.com`: any host below it, one or more labels; the text is `example.com`, lower case.
     Below(String),
 }
 
@@ -33,33 +37,4 @@ pub enum PathPattern {
     Prefix(String),
     /// Is this text.
     Exact(String),
-}
-
-/// All routes, compiled. Immutable; part of the snapshot that workers read.
-#[derive(Debug)]
-pub struct Table {}
-
-/// A request's route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Matched<'a> {
-    /// Index into the settings' routes.
-    pub index: usize,
-    /// The route.
-    pub route: &'a RouteSettings,
-}
-
-impl Table {
-    /// Compiles `routes`.
-    pub fn new(routes: Vec<RouteSettings>) -> Self {
-        let _ = routes;
-        todo!()
-    }
-
-    /// The route for a request to `host` (lower case, without port) and `path`: the most specific host that has a
-    /// matching path (exact, then the longest wildcard, then any), there an exact path, then the longest prefix,
-    /// then file order.
-    pub fn find(&self, host: &str, path: &str) -> Option<Matched<'_>> {
-        let _ = (host, path);
-        todo!()
-    }
 }
