@@ -3,6 +3,8 @@
 //! Fields are only added, never renamed or removed. Durations are seconds with milliseconds, sizes bytes, and enums
 //! the words of the contract. The kernel's clock is monotonic, so times are told relative to the answer.
 
+#![allow(clippy::struct_field_names, reason = "field names are the JSON's")]
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -416,7 +418,7 @@ pub struct BlockRequest {
     /// 1 to 31,536,000 (365 days); absent = `[shield] block_for`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// At most 48 bytes; may be empty.
+    /// At most 47 bytes; may be empty.
     #[serde(default)]
     pub reason: String,
 }

@@ -3,7 +3,14 @@
 //! Knows what is asked and how it is answered; what the answer is comes from whoever implements [`Control`].
 
 pub mod api;
+pub mod check;
+pub mod client;
 pub mod network;
+mod routes;
+pub mod server;
+pub mod socket;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use std::net::SocketAddr;
