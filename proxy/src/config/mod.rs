@@ -1,7 +1,38 @@
-//! `weir.toml` → the settings of each module. Pure: reads text, touches nothing of the host.
+//! `weir.toml` → the settings of each module. Pure: reads text, touches nothing of the host; whether an interface or a
+//! certificate file exists is found out by those who use them. Every problem of a file is found in one pass.
+//!
+//! `syntax` makes a tree of the text, `reader` is a typed view of it, and each other file resolves the sections it is
+//! named after.
 
+mod cache;
+mod detect;
+mod listen;
+mod lists;
+mod problem;
+mod process;
+mod reader;
+mod reload;
+mod route;
+mod shield;
+mod source;
+mod suggest;
+mod syntax;
+mod unique;
+mod upstream;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use problem::{Invalid, Problem, ProblemKind};
+use reader::Table;
+use source::Source;
+use value::Refusal;
 
 /// Everything a configuration file says, resolved and checked: what is ready to use, not what was typed.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,39 +72,121 @@ pub struct ProcessSettings {
     pub run_dir: PathBuf,
 }
 
-/// One thing wrong with a configuration file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Line, from 1; 0 = the file as a whole.
-    pub line: usize,
-    /// Key path such as `listen[0].address`; empty = the file as a whole.
-    pub key: String,
-    /// The offending value as written, shortened; empty if there is none.
-    pub value: String,
-    /// What is wrong, a sentence without its full stop.
-    pub message: String,
-    /// What to do about it; empty if there is nothing to add.
-    pub hint: String,
-}
-
-/// Why a configuration was refused: every problem found, in line order.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{} has {} problem(s)", file.display(), problems.len())]
-pub struct Invalid {
-    /// The file.
-    pub file: PathBuf,
-    /// Never empty.
-    pub problems: Vec<Problem>,
-}
-
 /// Reads and resolves `path`.
 pub fn load(path: &Path) -> Result<Settings, Invalid> {
-    let _ = path;
-    todo!()
+    match read(path) {
+        Ok(text) => parse(&text, path),
+        Err(problem) => Err(Invalid {
+            file: path.to_owned(),
+            problems: vec![problem],
+        }),
+    }
 }
 
 /// Resolves the text of a configuration file; `path` names it in errors.
 pub fn parse(text: &str, path: &Path) -> Result<Settings, Invalid> {
-    let _ = (text, path);
-    todo!()
+    let source = Source::new(text);
+    let (repaired, errors) = syntax::repaired(text);
+    for error in errors {
+        let refusal = Refusal {
+            kind: ProblemKind::Syntax,
+            message: format!("not TOML: {}", error.message),
+            hint: String::new(),
+        };
+        source.report(source.line(error.offset), "", String::new(), refusal);
+    }
+    let tree = syntax::tree(&repaired);
+    let settings = settings(Table::root(&source, tree.get_ref()));
+    let problems = source.into_problems();
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Invalid {
+            file: path.to_owned(),
+            problems,
+        })
+    }
 }
+
+/// The text of `path`, at most [`FILE_BYTES_MAX`] of it.
+fn read(path: &Path) -> Result<String, Problem> {
+    let problem = |message: String, hint: &str| Problem {
+        line: 0,
+        key: String::new(),
+        value: String::new(),
+        message,
+        hint: hint.to_owned(),
+        kind: ProblemKind::Unreadable,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::NotFound => "create it, or name another file with -c",
+                ErrorKind::PermissionDenied => "run as a user who may read it",
+                _ => "",
+            };
+            problem(format!("cannot be read: {error}"), hint)
+        })?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let most = value::size_text(FILE_BYTES_MAX);
+        return Err(problem(
+            format!("larger than {most}"),
+            "is it a configuration file?",
+        ));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+        Problem {
+            line: Source::new(&text).line(valid),
+            ..problem("not UTF-8".to_owned(), "save the file as UTF-8")
+        }
+    })
+}
+
+/// What the whole file says. Sections are read in an order that has each before those that refer to it.
+fn settings(mut root: Table<'_>) -> Settings {
+    let process = process::process(&mut root);
+    let shield = shield::shield(&mut root);
+    let (limits, drain) = listen::limits(&mut root);
+    let certificates = listen::certificates(&mut root);
+    let (listen, addresses) = listen::listeners(&mut root, &limits, certificates.len());
+    let upstreams = upstream::upstreams(&mut root);
+    let routes = route::routes(&mut root, &upstreams);
+    let cache = cache::cache(&mut root);
+    let detect = detect::rules(&mut root, shield.block_for);
+    let admin = process::admin(&mut root, &addresses);
+    let log = process::log(&mut root);
+    for (key, any) in [
+        ("listen", !listen.is_empty()),
+        ("route", !routes.is_empty()),
+    ] {
+        if !any {
+            root.refuse(Refusal {
+                kind: ProblemKind::Missing,
+                message: format!("there is no [[{key}]]"),
+                hint: "a proxy needs at least one [[listen]], one [[upstream]] and one [[route]]"
+                    .to_owned(),
+            });
+        }
+    }
+    root.finish(&["cluster"]);
+    Settings {
+        process,
+        shield,
+        listen,
+        drain,
+        certificates,
+        upstreams,
+        routes,
+        cache,
+        detect,
+        admin,
+        log,
+    }
+}
+
+/// Largest configuration file, in bytes: room for a million blocked addresses.
+const FILE_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,200 @@
+//! `[limits]`, `[[certificate]]` and `[[listen]]`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reader::{Node, Table};
+use super::unique::Unique;
+use super::value::{self, Refusal};
+use crate::net::{ClientLimits, HttpVersions, ListenSettings, Transport};
+use crate::tls::CertificateSettings;
+
+/// Keys of `[limits]` that come with a later version.
+const LIMITS_LATER: [&str; 2] = ["min_body_rate", "upgrades"];
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+/// Shortest timeout towards a client: below it, distance alone makes honest clients fail.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// `[limits]`: what listeners start from, and the longest drain.
+pub(super) fn limits(root: &mut Table<'_>) -> (ClientLimits, Duration) {
+    let mut table = root.section("limits");
+    let limits = client_limits(&mut table, &default_limits());
+    let drain = table.duration("drain", Duration::from_secs(30), Duration::ZERO..=HOUR);
+    table.finish(&LIMITS_LATER);
+    (limits, drain)
+}
+
+/// `[[certificate]]`
+pub(super) fn certificates(root: &mut Table<'_>) -> Vec<CertificateSettings> {
+    let mut chains = Unique::new();
+    let mut certificates = Vec::new();
+    for mut table in root.sections("certificate") {
+        let chain = table.required("chain", "\"/etc/weir/example.pem\"");
+        let chain = chain.and_then(|node| {
+            let path = node.read(value::absolute_path)?;
+            node.accept(chains.insert(path.clone(), node.key(), node.line()))?;
+            Some(path)
+        });
+        let key = table.required("key", "\"/etc/weir/example.key\"");
+        let key: Option<PathBuf> = key.and_then(|node| node.read(value::absolute_path));
+        table.finish(&["names"]);
+        certificates.push(CertificateSettings {
+            chain: chain.unwrap_or_default(),
+            key: key.unwrap_or_default(),
+        });
+    }
+    certificates
+}
+
+/// `[[listen]]`, each with `limits` and what it overrides of them; and the addresses taken.
+pub(super) fn listeners(
+    root: &mut Table<'_>,
+    limits: &ClientLimits,
+    certificates: usize,
+) -> (Vec<ListenSettings>, Unique<SocketAddr>) {
+    let mut addresses = Unique::new();
+    let mut listeners = Vec::new();
+    for mut table in root.sections("listen") {
+        let address = table
+            .required("address", "\"[::]:443\"")
+            .and_then(|node| address(&node, &mut addresses));
+        let tls = table.take("tls");
+        let transport = match tls.as_ref().and_then(Node::boolean) {
+            Some(true) => Transport::Tls,
+            Some(false) | None => Transport::Cleartext,
+        };
+        if let (Transport::Tls, Some(node), 0) = (transport, &tls, certificates) {
+            node.refuse(Refusal::conflict(
+                "TLS needs a certificate, and there is none",
+                "add a [[certificate]] with chain and key",
+            ));
+        }
+        let http = table.take("http").map_or(
+            HttpVersions {
+                http1: true,
+                http2: true,
+            },
+            |node| http_versions(&node),
+        );
+        let limits = own_limits(&mut table, limits);
+        table.finish(&["proxy_protocol_from", "trust_forwarded_from"]);
+        listeners.push(ListenSettings {
+            address: address.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
+            transport,
+            http,
+            limits,
+        });
+    }
+    (listeners, addresses)
+}
+
+fn address(node: &Node<'_>, taken: &mut Unique<SocketAddr>) -> Option<SocketAddr> {
+    let address = node.read(value::socket_address)?;
+    // [::] is dual-stack, so it has the IPv4 port too.
+    let other_stack = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        _ => None,
+    };
+    let clash = other_stack.and_then(|ip| taken.place(&SocketAddr::new(ip, address.port())));
+    if let Some((key, line)) = clash {
+        node.refuse(Refusal::conflict(
+            format!("clashes with {key} on line {line}: [::] is IPv4 and IPv6"),
+            "keep [::] only",
+        ));
+    }
+    node.accept(taken.insert(address, node.key(), node.line()))?;
+    Some(address)
+}
+
+fn http_versions(node: &Node<'_>) -> HttpVersions {
+    let mut versions = HttpVersions {
+        http1: false,
+        http2: false,
+    };
+    let elements = node.list();
+    if elements.is_empty() {
+        node.refuse(Refusal::invalid(
+            "a listener needs at least one HTTP version",
+            "write [\"1.1\", \"2\"]",
+        ));
+    }
+    for element in elements {
+        let choice = element.choice(&[("1.1", 1), ("2", 2)], &["3"]);
+        match choice {
+            Some(1) => versions.http1 = true,
+            Some(_) => versions.http2 = true,
+            None => {}
+        }
+    }
+    versions
+}
+
+fn own_limits(listener: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
+    let mut table = listener.section("limits");
+    let limits = client_limits(&mut table, base);
+    if let Some(node) = table.take("drain") {
+        node.refuse(Refusal::invalid(
+            "drain is for the whole process",
+            "move it to [limits]",
+        ));
+    }
+    table.finish(&LIMITS_LATER);
+    limits
+}
+
+/// Bounds are wide: they keep out slips such as a missing unit, not tastes.
+fn client_limits(table: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
+    ClientLimits {
+        handshake_timeout: table.duration(
+            "handshake_timeout",
+            base.handshake_timeout,
+            SHORTEST..=5 * MINUTE,
+        ),
+        header_timeout: table.duration(
+            "header_timeout",
+            base.header_timeout,
+            SHORTEST..=5 * MINUTE,
+        ),
+        body_timeout: table.duration("body_timeout", base.body_timeout, SHORTEST..=HOUR),
+        write_timeout: table.duration("write_timeout", base.write_timeout, SHORTEST..=HOUR),
+        idle_timeout: table.duration("idle_timeout", base.idle_timeout, SHORTEST..=24 * HOUR),
+        // 8 KiB is the least that RFC 9112 §3 wants for the request line alone, and hyper's smallest buffer.
+        header_bytes: usize_of(table.size(
+            "header_bytes",
+            base.header_bytes as u64,
+            8 << 10..=1 << 20,
+        )),
+        header_fields: table.integer("header_fields", base.header_fields, 10..=10_000),
+        body_bytes: table.size("body_bytes", base.body_bytes, 0..=1 << 40),
+        streams: table.integer("streams", base.streams, 1..=10_000),
+        connections: table.integer("connections", base.connections, 1..=1_000_000),
+        connections_per_source: table.integer(
+            "connections_per_source",
+            base.connections_per_source,
+            1..=1_000_000,
+        ),
+    }
+}
+
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn default_limits() -> ClientLimits {
+    ClientLimits {
+        handshake_timeout: Duration::from_secs(10),
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(30),
+        idle_timeout: Duration::from_mins(1),
+        header_bytes: 32 << 10,
+        header_fields: 100,
+        body_bytes: 100 << 20,
+        streams: 100,
+        connections: 10_000,
+        connections_per_source: 1_000,
+    }
+}

@@ -1,0 +1,91 @@
+//! `shield.allow` and `shield.block`.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::reader::{Node, Table};
+use super::unique::Unique;
+use super::value::{self, Refusal};
+use crate::xdp::Tables;
+
+/// The allowed and the blocked prefixes: nothing in both, and no more than the kernel's maps hold.
+pub(super) fn lists(shield: &mut Table<'_>, tables: &Tables) -> (Vec<IpNet>, Vec<IpNet>) {
+    let mut allowed = Unique::new();
+    let mut allow = Vec::new();
+    for (network, node) in networks(shield.list("allow")) {
+        // The same prefix twice in one list is harmless: lists are often pasted together.
+        if allowed.insert(network, node.key(), node.line()).is_ok() {
+            allow.push(network);
+        }
+    }
+    let mut block = Vec::new();
+    let mut blocked = Unique::new();
+    for (network, node) in networks(shield.list("block")) {
+        if node.accept(not_everyone(network)).is_none() {
+            continue;
+        }
+        if let Some((key, line)) = allowed.place(&network) {
+            node.refuse(Refusal::conflict(
+                format!("both blocked and allowed: {key} on line {line} is the same"),
+                "remove one of them; allow beats block",
+            ));
+        }
+        if blocked.insert(network, node.key(), node.line()).is_ok() {
+            block.push(network);
+        }
+    }
+    check_room(shield, &allow, &block, tables);
+    (allow, block)
+}
+
+fn networks(nodes: Vec<Node<'_>>) -> impl Iterator<Item = (IpNet, Node<'_>)> {
+    nodes
+        .into_iter()
+        .filter_map(|node| Some((node.read(value::network)?, node)))
+}
+
+fn not_everyone(network: IpNet) -> Result<(), Refusal> {
+    if network.prefix_len() == 0 {
+        return Err(Refusal::invalid(
+            "blocks everyone, you included",
+            "name the prefixes to block",
+        ));
+    }
+    Ok(())
+}
+
+fn check_room(shield: &Table<'_>, allow: &[IpNet], block: &[IpNet], tables: &Tables) {
+    let mut entries: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
+    for network in allow {
+        let what = match network {
+            IpNet::V4(_) => ("allow", "IPv4 prefixes"),
+            IpNet::V6(_) => ("allow", "IPv6 prefixes"),
+        };
+        entries.entry(what).or_insert((0, tables.prefixes)).0 += 1;
+    }
+    for network in block {
+        // One map each; see `weir_common::maps`.
+        let (what, room) = match (network, network.prefix_len()) {
+            (IpNet::V4(_), 32) => ("IPv4 addresses", tables.blocks),
+            (IpNet::V4(_), _) => ("IPv4 prefixes", tables.prefixes),
+            (IpNet::V6(_), 128) => ("IPv6 addresses", tables.blocks),
+            (IpNet::V6(_), 64) => ("IPv6 /64 prefixes", tables.blocks),
+            (IpNet::V6(_), _) => ("IPv6 prefixes", tables.prefixes),
+        };
+        entries.entry(("block", what)).or_insert((0, room)).0 += 1;
+    }
+    for ((list, what), (count, room)) in entries {
+        if count > room {
+            let table = if room == tables.prefixes {
+                "prefixes"
+            } else {
+                "blocks"
+            };
+            shield.refuse(Refusal::conflict(
+                format!("{list} has {count} {what}, and there is room for {room}"),
+                format!("raise shield.tables.{table}"),
+            ));
+        }
+    }
+}

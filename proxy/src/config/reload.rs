@@ -1,0 +1,229 @@
+//! What a reload can apply and what takes a restart.
+
+use super::{ProcessSettings, Settings};
+
+impl Settings {
+    /// Keys that differ in `new` and take effect only at a restart, in file order. Everything else (routes, upstreams,
+    /// certificates, detection rules, the shield's lists, policies, `enforce` and `block_for`, `limits.drain`) applies
+    /// on reload.
+    pub fn diff(&self, new: &Self) -> Vec<&'static str> {
+        // Destructured so that a new setting cannot be forgotten here.
+        let Self {
+            process,
+            shield,
+            listen,
+            drain: _,
+            certificates: _,
+            upstreams: _,
+            routes: _,
+            cache,
+            detect: _,
+            admin,
+            log,
+        } = self;
+        let mut changed = process.diff(&new.process);
+        changed.extend(shield_diff(shield, &new.shield));
+        changed.extend(listen_diff(listen, &new.listen));
+        changed.extend(cache_diff(cache, &new.cache));
+        changed.extend(admin_diff(admin, &new.admin));
+        changed.extend(log_diff(log, &new.log));
+        changed
+    }
+}
+
+impl ProcessSettings {
+    fn diff(&self, new: &Self) -> Vec<&'static str> {
+        let Self {
+            workers,
+            state_dir,
+            run_dir,
+        } = self;
+        named([
+            ("process.workers", *workers != new.workers),
+            ("process.state_dir", *state_dir != new.state_dir),
+            ("process.run_dir", *run_dir != new.run_dir),
+        ])
+    }
+}
+
+fn shield_diff(old: &crate::xdp::Settings, new: &crate::xdp::Settings) -> Vec<&'static str> {
+    let crate::xdp::Settings {
+        interfaces,
+        mode,
+        enforce: _,
+        pin_dir,
+        allow: _,
+        block: _,
+        block_for: _,
+        malformed: _,
+        fragments: _,
+        tables,
+    } = old;
+    named([
+        ("shield.interfaces", *interfaces != new.interfaces),
+        ("shield.mode", *mode != new.mode),
+        ("shield.pin_dir", *pin_dir != new.pin_dir),
+        ("shield.tables", *tables != new.tables),
+    ])
+}
+
+/// `listen` when the listeners themselves differ, `limits` when only their limits do.
+fn listen_diff(
+    old: &[crate::net::ListenSettings],
+    new: &[crate::net::ListenSettings],
+) -> Vec<&'static str> {
+    let same_listener = |(old, new): (&crate::net::ListenSettings, &crate::net::ListenSettings)| {
+        let crate::net::ListenSettings {
+            address,
+            transport,
+            http,
+            limits: _,
+        } = old;
+        *address == new.address && *transport == new.transport && *http == new.http
+    };
+    let same = old.len() == new.len() && old.iter().zip(new).all(same_listener);
+    named([("listen", !same), ("limits", same && old != new)])
+}
+
+fn cache_diff(old: &crate::cache::Settings, new: &crate::cache::Settings) -> Vec<&'static str> {
+    let crate::cache::Settings { memory, max_object } = old;
+    named([
+        ("cache.memory", *memory != new.memory),
+        ("cache.max_object", *max_object != new.max_object),
+    ])
+}
+
+fn admin_diff(old: &crate::admin::Settings, new: &crate::admin::Settings) -> Vec<&'static str> {
+    let crate::admin::Settings { listen } = old;
+    named([("admin.listen", *listen != new.listen)])
+}
+
+fn log_diff(
+    old: &crate::telemetry::Settings,
+    new: &crate::telemetry::Settings,
+) -> Vec<&'static str> {
+    let crate::telemetry::Settings {
+        format,
+        access,
+        level,
+    } = old;
+    named([
+        ("log.format", *format != new.format),
+        ("log.access", *access != new.access),
+        ("log.level", *level != new.level),
+    ])
+}
+
+fn named<const N: usize>(changes: [(&'static str, bool); N]) -> Vec<&'static str> {
+    changes
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| key)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Settings, parse};
+
+    const BASE: &str = r#"
+        [process]
+        workers = 2
+        [shield]
+        interfaces = ["eth0"]
+        allow = ["192.0.2.1"]
+        [limits]
+        drain = "30s"
+        [[listen]]
+        address = "[::]:80"
+        [[upstream]]
+        name = "app"
+        servers = ["http://10.0.0.1"]
+        [[route]]
+        upstream = "app"
+        [cache]
+        memory = "64MiB"
+        [log]
+        level = "info"
+    "#;
+
+    fn settings(text: &str) -> Settings {
+        parse(text, Path::new("weir.toml")).expect("valid")
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named() {
+        for (from, to, expected) in [
+            ("workers = 2", "workers = 3", &["process.workers"][..]),
+            (
+                "workers = 2",
+                "workers = 2\nstate_dir = \"/s\"\nrun_dir = \"/r\"",
+                &["process.state_dir", "process.run_dir"],
+            ),
+            ("\"eth0\"", "\"eth1\"", &["shield.interfaces"]),
+            (
+                "allow =",
+                "mode = \"generic\"\npin_dir = \"/p\"\ntables = { blocks = 2000 }\nallow =",
+                &["shield.mode", "shield.pin_dir", "shield.tables"],
+            ),
+            ("[::]:80", "[::]:81", &["listen"]),
+            ("[::]:80\"", "[::]:80\"\nhttp = [\"2\"]", &["listen"]),
+            ("drain = \"30s\"", "streams = 7", &["limits"]),
+            (
+                "\"64MiB\"",
+                "\"128MiB\"\nmax_object = \"1MiB\"",
+                &["cache.memory", "cache.max_object"],
+            ),
+            (
+                "[log]",
+                "[admin]\nlisten = \"127.0.0.1:9180\"\n[log]",
+                &["admin.listen"],
+            ),
+            (
+                "level = \"info\"",
+                "level = \"warn\"\nformat = \"json\"\naccess = \"off\"",
+                &["log.format", "log.access", "log.level"],
+            ),
+        ] {
+            assert!(BASE.contains(from), "{from}");
+            let new = settings(&BASE.replacen(from, to, 1));
+            assert_eq!(settings(BASE).diff(&new), expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn what_applies_on_reload_is_not_named() {
+        for (from, to) in [
+            ("192.0.2.1", "192.0.2.2"),
+            (
+                "allow =",
+                "enforce = false\nblock_for = \"2h\"\nfragments = \"pass\"\nallow =",
+            ),
+            (
+                "[limits]",
+                "[shield.sanity]\nmalformed = \"count\"\n[limits]",
+            ),
+            ("drain = \"30s\"", "drain = \"10s\""),
+            ("http://10.0.0.1", "http://10.0.0.2"),
+            (
+                "upstream = \"app\"\n        [cache]",
+                "upstream = \"app\"\npath = \"/x\"\n        [cache]",
+            ),
+            (
+                "[cache]",
+                "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\n[cache]",
+            ),
+            (
+                "[cache]",
+                "[[detect]]\nname = \"a\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\n[cache]",
+            ),
+        ] {
+            assert!(BASE.contains(from), "{from}");
+            let new = settings(&BASE.replacen(from, to, 1));
+            assert_ne!(settings(BASE), new, "{from} -> {to}");
+            assert_eq!(settings(BASE).diff(&new), [""; 0], "{from} -> {to}");
+        }
+    }
+}
