@@ -96,9 +96,13 @@ impl Client {
         self.ask(Method::GET, "/v1/upstreams", None)
     }
 
-    /// `GET /v1/allows`
-    pub fn allows(&self) -> Result<api::Entries, ClientError> {
-        self.ask(Method::GET, "/v1/allows", None)
+    /// `GET /v1/blocks` or `GET /v1/allows`
+    pub fn entries(&self, list: api::List) -> Result<api::Entries, ClientError> {
+        let path = match list {
+            api::List::Allow => "/v1/allows",
+            api::List::Block => "/v1/blocks",
+        };
+        self.ask(Method::GET, path, None)
     }
 
     /// `POST /v1/blocks`

@@ -440,7 +440,7 @@ fn the_client_tells_refusals_apart() {
         Err(ClientError::Reload(failed)) => assert_eq!(failed.problems[0].line, 3),
         other => panic!("{other:?}"),
     }
-    match client.allows() {
+    match client.entries(api::List::Allow) {
         Err(ClientError::Refused { status, error }) => {
             assert_eq!((status.as_u16(), error.error.as_str()), (503, "no shield"));
         }

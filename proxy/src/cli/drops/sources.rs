@@ -1,0 +1,241 @@
+//! Drops by source and by prefix, from the per-source counters.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Serialize, Serializer};
+use weir_common::SourceCounters;
+
+use super::super::args::DropsBy;
+use super::super::output::Out;
+use super::super::sources::more;
+use super::super::table::{Align, Table};
+use super::super::units;
+use super::totals::grown;
+use super::{dropped_heading, explain_mode};
+use crate::admin::network;
+
+/// Who was dropped most. With `--json` this is what is written.
+#[derive(Debug, Serialize)]
+pub(super) struct Droppers {
+    enforcing: bool,
+    /// What `rows` are: `source` or `prefix`.
+    by: &'static str,
+    /// Packets dropped over all sources.
+    dropped: u64,
+    /// Networks with drops, of which `rows` holds the first.
+    total: usize,
+    rows: Vec<Dropper>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Dropper {
+    #[serde(serialize_with = "as_text")]
+    network: IpNet,
+    /// Sources in it that had drops.
+    sources: u64,
+    /// Packets seen, dropped ones included.
+    packets: u64,
+    /// Bytes of their frames.
+    bytes: u64,
+    dropped: u64,
+}
+
+impl Droppers {
+    /// Adds `rows` up by source or prefix, keeps those with drops, sorts by drops and cuts.
+    pub(super) fn new(
+        enforcing: bool,
+        by: DropsBy,
+        rows: &[(IpNet, SourceCounters)],
+        top: usize,
+    ) -> Self {
+        let mut sums = BTreeMap::new();
+        let mut dropped = 0;
+        for (source, counters) in rows.iter().filter(|(_, counters)| counters.dropped > 0) {
+            let network = if by == DropsBy::Prefix {
+                prefix(*source)
+            } else {
+                *source
+            };
+            let sum = sums.entry(network).or_insert(Dropper {
+                network,
+                sources: 0,
+                packets: 0,
+                bytes: 0,
+                dropped: 0,
+            });
+            sum.sources += 1;
+            sum.packets += counters.packets;
+            sum.bytes += counters.bytes;
+            sum.dropped += counters.dropped;
+            dropped += counters.dropped;
+        }
+        let total = sums.len();
+        let mut rows: Vec<_> = sums.into_values().collect();
+        // Stable: ties stay in address order.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.dropped));
+        rows.truncate(top);
+        Self {
+            enforcing,
+            by: if by == DropsBy::Prefix {
+                "prefix"
+            } else {
+                "source"
+            },
+            dropped,
+            total,
+            rows,
+        }
+    }
+
+    /// As a table.
+    pub(super) fn write(&self, out: &mut Out) -> io::Result<()> {
+        explain_mode(self.enforcing, out)?;
+        if self.rows.is_empty() {
+            return out.line("no drops");
+        }
+        let mut table = Table::new([
+            (
+                if self.by == "prefix" {
+                    "PREFIX"
+                } else {
+                    "SOURCE"
+                },
+                Align::Left,
+            ),
+            ("SOURCES", Align::Right),
+            (dropped_heading(self.enforcing), Align::Right),
+            ("SHARE", Align::Right),
+            ("OF PACKETS", Align::Right),
+        ]);
+        for row in &self.rows {
+            table.row([
+                network::display(row.network),
+                units::count(row.sources),
+                units::count(row.dropped),
+                units::share(row.dropped, self.dropped),
+                units::count(row.packets),
+            ]);
+        }
+        table.write(out)?;
+        more(self.total, self.rows.len(), out)
+    }
+}
+
+/// What was added since `before`. A source whose counters shrank had been evicted in between and counts anew.
+pub(super) fn since(
+    now: &[(IpNet, SourceCounters)],
+    before: &[(IpNet, SourceCounters)],
+) -> Vec<(IpNet, SourceCounters)> {
+    let earlier: BTreeMap<_, _> = before.iter().copied().collect();
+    now.iter()
+        .map(|(network, counters)| {
+            let before = earlier.get(network).copied().unwrap_or_default();
+            let added = SourceCounters {
+                packets: grown(counters.packets, before.packets),
+                bytes: grown(counters.bytes, before.bytes),
+                syns: grown(counters.syns, before.syns),
+                dropped: grown(counters.dropped, before.dropped),
+                ..*counters
+            };
+            (*network, added)
+        })
+        .collect()
+}
+
+/// IPv4 /24, IPv6 /48: about what one site holds.
+fn prefix(source: IpNet) -> IpNet {
+    match source {
+        IpNet::V4(v4) => Ipv4Net::new(v4.addr(), 24).map(|net| IpNet::V4(net.trunc())),
+        IpNet::V6(v6) => Ipv6Net::new(v6.addr(), 48).map(|net| IpNet::V6(net.trunc())),
+    }
+    .unwrap_or(source)
+}
+
+fn as_text<S: Serializer>(network: &IpNet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&network::display(*network))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(source: &str, packets: u64, dropped: u64) -> (IpNet, SourceCounters) {
+        let counters = SourceCounters {
+            packets,
+            dropped,
+            ..SourceCounters::default()
+        };
+        (network::parse(source).expect(source).network, counters)
+    }
+
+    fn rows() -> Vec<(IpNet, SourceCounters)> {
+        vec![
+            row("198.18.0.1", 10, 4),
+            row("198.18.0.200", 10, 3),
+            row("198.18.1.1", 10, 6),
+            row("198.18.1.2", 10, 0),
+            row("2001:db8:0:1::/64", 5, 1),
+            row("2001:db8:0:2::/64", 5, 1),
+        ]
+    }
+
+    fn listed(found: &Droppers) -> Vec<(String, u64, u64)> {
+        let rows = found.rows.iter();
+        rows.map(|row| (network::display(row.network), row.sources, row.dropped))
+            .collect()
+    }
+
+    #[test]
+    fn sources_with_drops_come_largest_first() {
+        let found = Droppers::new(true, DropsBy::Source, &rows(), 2);
+        assert_eq!(
+            listed(&found),
+            [("198.18.1.1".into(), 1, 6), ("198.18.0.1".into(), 1, 4)]
+        );
+        assert_eq!((found.total, found.dropped), (5, 15));
+    }
+
+    #[test]
+    fn prefixes_add_up_24_bits_of_ipv4_and_48_of_ipv6() {
+        let found = Droppers::new(true, DropsBy::Prefix, &rows(), 20);
+        assert_eq!(
+            listed(&found),
+            [
+                ("198.18.0.0/24".into(), 2, 7),
+                ("198.18.1.0/24".into(), 1, 6),
+                ("2001:db8::/48".into(), 2, 2),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_table_says_how_many_rows_were_left_out() {
+        let (mut out, captured) = Out::capture();
+        Droppers::new(true, DropsBy::Prefix, &rows(), 1)
+            .write(&mut out)
+            .expect("writes");
+        assert_eq!(
+            captured.text(),
+            "PREFIX         SOURCES  DROPPED  SHARE  OF PACKETS\n\
+             198.18.0.0/24        2        7  46.7%          20\n\
+             … and 2 more; --top N shows more\n"
+        );
+    }
+
+    #[test]
+    fn a_difference_takes_new_and_evicted_sources_whole() {
+        let before = [row("198.18.0.1", 10, 4), row("198.18.0.2", 90, 80)];
+        let now = [
+            row("198.18.0.1", 15, 6),
+            row("198.18.0.2", 3, 2),
+            row("198.18.0.3", 1, 1),
+        ];
+        let dropped: Vec<_> = since(&now, &before)
+            .iter()
+            .map(|(_, c)| c.dropped)
+            .collect();
+        assert_eq!(dropped, [2, 2, 1]);
+    }
+}
