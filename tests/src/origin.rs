@@ -1,0 +1,303 @@
+//! An origin server: HTTP/1.1 without TLS in a namespace of its own. Its content says which origin it is, so that a
+//! test can tell who answered; it counts requests, so that a test can tell whether it was asked at all.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/static/…` | its name and the path, fresh for a minute |
+//! | `/login` | 401 |
+//! | `/slow?ms=N` | head at once, content in ten pieces over `N` ms |
+//! | `/big?bytes=N` | `N` bytes |
+//! | `/echo` | JSON: its name, the method, the target, the field lines and the content's length as received |
+//! | anything else | its name |
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, SERVER};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::namespace::Namespace;
+
+/// Where every origin listens.
+pub const PORT: u16 = 8080;
+
+/// An origin server and its namespace. Stopped when dropped.
+#[derive(Debug)]
+pub struct Origin {
+    name: &'static str,
+    requests: Arc<AtomicU64>,
+    running: Option<Running>,
+    namespace: Namespace,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Origin {
+    /// Starts listening in `namespace`.
+    pub fn start(name: &'static str, namespace: Namespace) -> Result<Self> {
+        let mut origin = Self {
+            name,
+            requests: Arc::default(),
+            running: None,
+            namespace,
+        };
+        origin.resume()?;
+        Ok(origin)
+    }
+
+    /// What its content says.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Requests received so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Closes the listener and every connection, as a crash does.
+    pub fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            // The thread is gone already if it panicked; joining says so.
+            let _ = running.stop.send(());
+            running.thread.join().expect("the origin does not panic");
+        }
+    }
+
+    /// Listens again after [`stop`](Self::stop).
+    pub fn resume(&mut self) -> Result<()> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let listener = self.namespace.run(listen)??;
+        let (stop, stopped) = oneshot::channel();
+        let served = Served {
+            name: self.name,
+            requests: Arc::clone(&self.requests),
+        };
+        let thread = self.namespace.spawn(self.name, move || {
+            run(listener, served, stopped).expect("the origin's runtime starts");
+        })?;
+        self.running = Some(Running { stop, thread });
+        Ok(())
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn listen() -> Result<std::net::TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT));
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("the origin cannot listen on {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until told to stop. Dropping the runtime then closes every connection.
+fn run(
+    listener: std::net::TcpListener,
+    served: Served,
+    stopped: oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        tokio::select! {
+            result = accept(&listener, served) => result,
+            _ = stopped => Ok(()),
+        }
+    })
+}
+
+async fn accept(listener: &TcpListener, served: Served) -> std::io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let served = served.clone();
+        let service = service_fn(move |request| {
+            let served = served.clone();
+            async move { served.answer(request).await }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(connection);
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Served {
+    name: &'static str,
+    requests: Arc<AtomicU64>,
+}
+
+impl Served {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Content>, hyper::Error> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let name = self.name;
+        // What a proxy should hide: the tests look for it.
+        let mut builder = Response::builder()
+            .header(SERVER, format!("{name}.internal"))
+            .header("x-powered-by", name);
+        let path = request.uri().path().to_owned();
+        let content = match path.as_str() {
+            "/login" => {
+                builder = builder.status(401).header("www-authenticate", "Basic");
+                Content::text(name)
+            }
+            "/slow" => Content::slow(name, number(&request, "ms=")),
+            "/big" => Content::big(number(&request, "bytes=")),
+            "/echo" => {
+                builder = builder.header(CONTENT_TYPE, "application/json");
+                echo(name, request).await
+            }
+            _ if path.starts_with("/static/") => {
+                builder = builder.header(CACHE_CONTROL, "max-age=60");
+                Content::text(format!("{name} {path}"))
+            }
+            _ => Content::text(name),
+        };
+        Ok(builder
+            .body(content)
+            .expect("the fields are constant and valid"))
+    }
+}
+
+async fn echo(name: &str, request: Request<Incoming>) -> Content {
+    let (head, body) = request.into_parts();
+    let fields: Vec<_> = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    let described = serde_json::json!({
+        "origin": name,
+        "method": head.method.as_str(),
+        "target": head.uri.to_string(),
+        "fields": fields,
+    });
+    let length = match Limited::new(body, LARGEST_CONTENT).collect().await {
+        Ok(content) => content.to_bytes().len().into(),
+        Err(error) => serde_json::Value::String(error.to_string()),
+    };
+    let mut described = described;
+    described["content_length"] = length;
+    Content::text(described.to_string())
+}
+
+/// The number after `key` in the query; 0 if there is none.
+fn number(request: &Request<Incoming>, key: &str) -> u64 {
+    request
+        .uri()
+        .query()
+        .and_then(|query| query.split('&').find_map(|part| part.strip_prefix(key)))
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Response content: `left` more copies of `piece`, each after a pause.
+struct Content {
+    piece: Bytes,
+    left: u64,
+    last: Bytes,
+    pause: Option<(Duration, Pin<Box<Sleep>>)>,
+    exact: Option<u64>,
+}
+
+impl Content {
+    fn text(text: impl Into<String>) -> Self {
+        let last = Bytes::from(text.into());
+        let exact = Some(last.len() as u64);
+        Self {
+            piece: Bytes::new(),
+            left: 0,
+            last,
+            pause: None,
+            exact,
+        }
+    }
+
+    /// Chunked: its length is not announced.
+    fn slow(name: &str, milliseconds: u64) -> Self {
+        let pause = Duration::from_millis(milliseconds) / SLOW_PIECES;
+        Self {
+            piece: Bytes::from(format!("{name}\n")),
+            left: SLOW_PIECES.into(),
+            last: Bytes::new(),
+            pause: Some((pause, Box::pin(tokio::time::sleep(pause)))),
+            exact: None,
+        }
+    }
+
+    fn big(bytes: u64) -> Self {
+        let piece = Bytes::from_static(&[b'x'; BIG_PIECE]);
+        let rest = usize::try_from(bytes % BIG_PIECE as u64).expect("less than a piece");
+        Self {
+            last: piece.slice(..rest),
+            piece,
+            left: bytes / BIG_PIECE as u64,
+            pause: None,
+            exact: Some(bytes),
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left == 0 {
+            let last = std::mem::take(&mut self.last);
+            return Poll::Ready((!last.is_empty()).then(|| Ok(Frame::data(last))));
+        }
+        if let Some((pause, sleep)) = &mut self.pause {
+            std::task::ready!(sleep.as_mut().poll(context));
+            let next = sleep.deadline() + *pause;
+            sleep.as_mut().reset(next);
+        }
+        self.left -= 1;
+        Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0 && self.last.is_empty()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.exact
+            .map_or_else(Default::default, hyper::body::SizeHint::with_exact)
+    }
+}
+
+/// Largest request content that `/echo` reads, in bytes.
+const LARGEST_CONTENT: usize = 64 << 20;
+const BIG_PIECE: usize = 64 << 10;
+const SLOW_PIECES: u32 = 10;

@@ -1,0 +1,397 @@
+//! The `weir` binary in the lab's gateway: its configuration file, its process, its command line.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::cleanup::{Guard, Resource, forget_process};
+use crate::topology::{ATTACKER_SIDE, CLIENT_SIDE, Lab, origin_url};
+use crate::wait;
+
+/// A configuration for the lab; the fields are what tests vary.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Interfaces to guard.
+    pub interfaces: Vec<String>,
+    /// More lines of `[shield]`.
+    pub shield: String,
+    /// Lines of `[limits]`.
+    pub limits: String,
+    /// Whole `[[upstream]]` and `[[route]]` sections.
+    pub site: String,
+    /// Whole `[[detect]]` sections.
+    pub detect: String,
+}
+
+impl Default for Config {
+    /// Both public links guarded; everything goes to both origins in turn, `/static/` through the cache.
+    fn default() -> Self {
+        Self {
+            interfaces: vec![CLIENT_SIDE.into(), ATTACKER_SIDE.into()],
+            shield: String::new(),
+            limits: "drain = \"5s\"\n".into(),
+            site: format!(
+                r#"[[upstream]]
+name = "app"
+servers = ["{}", "{}"]
+
+[[route]]
+path = "/static/"
+upstream = "app"
+cache = true
+
+[[route]]
+path = "/"
+upstream = "app"
+"#,
+                origin_url(1),
+                origin_url(2)
+            ),
+            detect: String::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The file's text for `lab`.
+    pub fn text(&self, lab: &Lab) -> String {
+        let Self {
+            interfaces,
+            shield,
+            limits,
+            site,
+            detect,
+        } = self;
+        let (directory, pki) = (lab.directory().display(), &lab.pki);
+        let (chain, key) = (pki.chain.display(), pki.key.display());
+        format!(
+            r#"[process]
+workers = 2
+state_dir = "{directory}/state"
+run_dir = "{directory}/run"
+
+[shield]
+interfaces = {interfaces:?}
+pin_dir = "{directory}/bpf/weir"
+{shield}
+[shield.tables]
+sources = 65536
+blocks = 65536
+prefixes = 1024
+
+[[listen]]
+address = "[::]:443"
+tls = true
+http = ["1.1", "2"]
+
+[limits]
+{limits}
+[[certificate]]
+chain = "{chain}"
+key = "{key}"
+
+{site}
+{detect}
+[cache]
+memory = "16MiB"
+
+[log]
+access = "off"
+"#
+        )
+    }
+}
+
+/// weir in the lab's gateway, running or not: its command line works either way. Killed when dropped.
+#[derive(Debug)]
+pub struct Weir<'lab> {
+    lab: &'lab Lab,
+    config: PathBuf,
+    process: Option<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    _guard: Guard,
+}
+
+/// What a command left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl<'lab> Weir<'lab> {
+    /// Starts weir with `config` and waits until it is ready.
+    pub fn start(lab: &'lab Lab, config: &Config) -> Result<Self> {
+        Self::start_text(lab, &config.text(lab))
+    }
+
+    /// Starts weir with a configuration file of this text and waits until it is ready.
+    pub fn start_text(lab: &'lab Lab, text: &str) -> Result<Self> {
+        let mut weir = Self::prepare(lab, text)?;
+        weir.resume()?;
+        Ok(weir)
+    }
+
+    /// Writes the configuration, starts nothing.
+    pub fn prepare(lab: &'lab Lab, text: &str) -> Result<Self> {
+        let config = lab.directory().join("weir.toml");
+        std::fs::write(&config, text)?;
+        Ok(Self {
+            lab,
+            config,
+            process: None,
+        })
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Replaces the configuration file; the running weir does not know yet.
+    pub fn rewrite(&self, text: &str) -> Result<()> {
+        Ok(std::fs::write(&self.config, text)?)
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub fn resume(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "weir runs already");
+        let child = self.command(&["run"], |command| {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                // A Ctrl-C at the terminal is for the lab; it ends weir in its own way.
+                .process_group(0)
+                .spawn()
+        })?;
+        self.process = Some(Process::watch(child)?);
+        wait::until(START, "weir to be ready", || {
+            let process = self.process.as_mut().context("started above")?;
+            if let Some(status) = process.exited()? {
+                let log = process.log();
+                self.process = None;
+                bail!("weir did not start ({status}): {log}");
+            }
+            Ok(self.is_ready())
+        })
+        .with_context(|| format!("its log: {}", self.log()))
+    }
+
+    /// Whether the admin socket says so.
+    pub fn is_ready(&self) -> bool {
+        self.admin("/readyz")
+            .is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// GET on the admin socket; the response as it comes.
+    pub fn admin(&self, path: &str) -> Result<String> {
+        let mut stream = UnixStream::connect(self.lab.directory().join("run/admin.sock"))?;
+        stream.set_read_timeout(Some(COMMAND))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Ends the process without any chance to do something about it.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.wait_for_exit(COMMAND).map(drop)
+    }
+
+    /// Asks for a graceful end and waits for it.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.wait_for_exit(START)
+    }
+
+    /// Sends `signal`.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process.as_ref().context("weir does not run")?;
+        Ok(kill(process.pid()?, signal)?)
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn wait_for_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let process = self.process.as_mut().context("weir does not run")?;
+        let status = wait::within(limit, "weir to end", || process.exited())?;
+        self.process = None;
+        Ok(status)
+    }
+
+    /// What the running weir has written to its standard error so far.
+    pub fn log(&self) -> String {
+        self.process
+            .as_ref()
+            .map(Process::log)
+            .unwrap_or_default()
+    }
+
+    /// Runs a command of weir's and waits for it.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output> {
+        let output = self.command(arguments, |command| {
+            command.stdin(Stdio::null()).output()
+        })?;
+        Ok(Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a command that must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.run(arguments)?;
+        ensure!(output.code == 0, "weir {}: {output:?}", arguments.join(" "));
+        Ok(output.stdout)
+    }
+
+    /// Runs a command with `--json` that must succeed.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.ok(&[arguments, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+    }
+
+    /// `weir drops`: packets counted under `reason` on all interfaces.
+    pub fn counted(&self, reason: &str) -> Result<u64> {
+        packets_of(&self.json(&["drops"])?, reason)
+    }
+
+    /// `weir drops`: packets that came in on `interface`, whatever became of them.
+    pub fn arrived(&self, interface: &str) -> Result<u64> {
+        let drops = self.json(&["drops"])?;
+        let rows = drops["interfaces"].as_array().context("no interfaces")?;
+        let row = rows
+            .iter()
+            .find(|row| row["interface"] == interface)
+            .with_context(|| format!("{interface} is not among {drops}"))?;
+        let packets = |part: &str| row[part]["packets"].as_u64().context("no packets");
+        Ok(packets("dropped")? + packets("passed")?)
+    }
+
+    /// `weir list block`: the entry for `network`, if there is one.
+    pub fn block_of(&self, network: &str) -> Result<Option<Value>> {
+        let entries = self.json(&["list", "block"])?;
+        let entries = entries["entries"].as_array().context("no entries")?;
+        Ok(entries
+            .iter()
+            .find(|entry| entry["network"] == network)
+            .cloned())
+    }
+
+    /// Builds a command line inside the gateway's namespace and hands it to `then` there.
+    fn command<T: Send>(
+        &self,
+        arguments: &[&str],
+        then: impl FnOnce(&mut Command) -> std::io::Result<T> + Send,
+    ) -> Result<T> {
+        let binary = binary();
+        self.lab
+            .gateway
+            .run(|| {
+                // The thread is in the namespace and so is its child, but /sys and with it the bpffs stay visible:
+                // `ip netns exec` would hide them.
+                let mut command = Command::new(&binary);
+                command
+                    .args(arguments)
+                    .arg("--config")
+                    .arg(&self.config)
+                    .env("NO_COLOR", "1");
+                then(&mut command)
+            })?
+            .with_context(|| format!("starting {}", binary.display()))
+    }
+}
+
+impl Process {
+    fn watch(mut child: Child) -> Result<Self> {
+        let pid = i32::try_from(child.id())?;
+        let guard = Guard::new(Resource::Process(pid));
+        let stderr = child.stderr.take().context("stderr is piped")?;
+        let log = Arc::<Mutex<String>>::default();
+        let theirs = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+                if log.len() < LONGEST_LOG {
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            }
+        });
+        Ok(Self {
+            child,
+            log,
+            _guard: guard,
+        })
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
+    }
+
+    fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        let status = self.child.try_wait()?;
+        if status.is_some() {
+            forget_process(i32::try_from(self.child.id())?);
+        }
+        Ok(status)
+    }
+
+    fn log(&self) -> String {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Packets that `drops`, an answer of `weir drops --json`, has under `reason`.
+pub fn packets_of(drops: &Value, reason: &str) -> Result<u64> {
+    let outcomes = drops["outcomes"].as_array().context("no outcomes")?;
+    outcomes
+        .iter()
+        .find(|outcome| outcome["reason"] == reason)
+        .and_then(|outcome| outcome["packets"].as_u64())
+        .with_context(|| format!("no {reason} in {drops}"))
+}
+
+/// `WEIR_BIN`, or what `cargo xtask build` made.
+fn binary() -> PathBuf {
+    std::env::var_os("WEIR_BIN").map_or_else(|| workspace().join("target/release/weir"), Into::into)
+}
+
+/// The workspace's root.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the workspace")
+}
+
+/// Longest start, and longest graceful end.
+const START: Duration = Duration::from_secs(10);
+const COMMAND: Duration = Duration::from_secs(5);
+/// Bytes of weir's log that are kept.
+const LONGEST_LOG: usize = 1 << 20;
