@@ -72,7 +72,10 @@ impl Answer {
     /// Which origin made the content: its first word.
     pub fn origin(&self) -> String {
         let text = self.text();
-        text.split_whitespace().next().unwrap_or_default().to_owned()
+        text.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// All lines of the field `name`, joined as RFC 9110 §5.3 says; empty if there is none.
@@ -116,7 +119,12 @@ impl Client {
     pub async fn connect(&self) -> Result<Connection> {
         timeout(self.patience, self.shake_hands())
             .await
-            .with_context(|| format!("no connection to {} within {:?}", self.server, self.patience))?
+            .with_context(|| {
+                format!(
+                    "no connection to {} within {:?}",
+                    self.server, self.patience
+                )
+            })?
     }
 
     async fn shake_hands(&self) -> Result<Connection> {
@@ -143,8 +151,7 @@ impl Client {
                 Sender::Http1(sender)
             }
             Protocol::Http2 => {
-                let (sender, connection) =
-                    http2::handshake(TokioExecutor::new(), io).await?;
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
                 tokio::spawn(connection);
                 Sender::Http2(sender)
             }

@@ -147,10 +147,20 @@ impl Flood {
             !self.kinds.is_empty() && !self.sources.is_empty(),
             "a flood of nothing"
         );
-        ensure!(self.packets <= MOST_PACKETS, "more than {MOST_PACKETS} packets");
+        ensure!(
+            self.packets <= MOST_PACKETS,
+            "more than {MOST_PACKETS} packets"
+        );
         ensure!(self.deadline <= LONGEST, "longer than {LONGEST:?}");
-        let own = [SPOOFED_V4, SPOOFED_V6, BOTNET_V4, BOTNET_V6, ATTACKERS_V4, ATTACKERS_V6]
-            .map(|net| net.parse::<IpNet>().expect("constants are prefixes"));
+        let own = [
+            SPOOFED_V4,
+            SPOOFED_V6,
+            BOTNET_V4,
+            BOTNET_V6,
+            ATTACKERS_V4,
+            ATTACKERS_V6,
+        ]
+        .map(|net| net.parse::<IpNet>().expect("constants are prefixes"));
         for sources in &self.sources {
             let nets = match sources {
                 Sources::Within(net) => vec![*net],
@@ -289,7 +299,8 @@ impl<'a> Generator<'a> {
                 IpAddr::V4((bits.0 | (low & bits.1)).into())
             }
             IpNet::V6(net) => {
-                let random = u128::from(low) << 64 | u128::from(high) << 96 | u128::from(low ^ high);
+                let random =
+                    u128::from(low) << 64 | u128::from(high) << 96 | u128::from(low ^ high);
                 let bits = (net.network().to_bits(), net.hostmask().to_bits());
                 IpAddr::V6((bits.0 | (random & bits.1)).into())
             }

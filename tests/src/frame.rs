@@ -185,7 +185,10 @@ mod tests {
     fn a_header_with_its_checksum_in_place_sums_to_zero() {
         for kind in [
             Kind::Syn { port: 443 },
-            Kind::Udp { port: 53, payload: 7 },
+            Kind::Udp {
+                port: 53,
+                payload: 7,
+            },
             Kind::Echo,
         ] {
             let (source, destination) = ([198, 18, 0, 1].into(), [10, 77, 2, 1].into());

@@ -6,6 +6,11 @@
 //! also on panic and on a signal ([`cleanup`]). Floods are bounded in packets and in time, and their spoofed sources
 //! come from 198.18.0.0/15 and 2001:db8::/32 only ([`flood`]).
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the lab measures real time, spawns on its own runtimes and is not part of the proxy"
+)]
+
 pub mod cleanup;
 pub mod client;
 pub mod flood;

@@ -13,8 +13,8 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub const PORT: u16 = 8080;
 pub struct Origin {
     name: &'static str,
     requests: Arc<AtomicU64>,
-    running: Option<Running>,
+    running: Mutex<Option<Running>>,
     namespace: Namespace,
 }
 
@@ -54,10 +54,10 @@ struct Running {
 impl Origin {
     /// Starts listening in `namespace`.
     pub fn start(name: &'static str, namespace: Namespace) -> Result<Self> {
-        let mut origin = Self {
+        let origin = Self {
             name,
             requests: Arc::default(),
-            running: None,
+            running: Mutex::default(),
             namespace,
         };
         origin.resume()?;
@@ -75,8 +75,8 @@ impl Origin {
     }
 
     /// Closes the listener and every connection, as a crash does.
-    pub fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
+    pub fn stop(&self) {
+        if let Some(running) = self.running().take() {
             // The thread is gone already if it panicked; joining says so.
             let _ = running.stop.send(());
             running.thread.join().expect("the origin does not panic");
@@ -84,8 +84,9 @@ impl Origin {
     }
 
     /// Listens again after [`stop`](Self::stop).
-    pub fn resume(&mut self) -> Result<()> {
-        if self.running.is_some() {
+    pub fn resume(&self) -> Result<()> {
+        let mut current = self.running();
+        if current.is_some() {
             return Ok(());
         }
         let listener = self.namespace.run(listen)??;
@@ -97,8 +98,12 @@ impl Origin {
         let thread = self.namespace.spawn(self.name, move || {
             run(listener, served, stopped).expect("the origin's runtime starts");
         })?;
-        self.running = Some(Running { stop, thread });
+        *current = Some(Running { stop, thread });
         Ok(())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

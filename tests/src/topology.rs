@@ -112,7 +112,8 @@ impl Lab {
     /// One request on a new connection from `source`.
     pub fn get(&self, source: IpAddr, protocol: Protocol, path: &str) -> Result<Answer> {
         let client = self.client(source, protocol)?;
-        self.namespace_of(source).run(|| client.get_blocking(path))?
+        self.namespace_of(source)
+            .run(|| client.get_blocking(path))?
     }
 
     /// Requests over both protocols in turn until `count` have been answered with 200.
@@ -223,7 +224,9 @@ link set {interface} up
     let mut neighbours = String::new();
     for host in FIRST_HOST..FIRST_HOST + hosts {
         for address in [host_v4(link, host), host_v6(link, host)] {
-            neighbours += &format!("neigh replace {address} lladdr {peer_mac} dev {interface} nud permanent\n");
+            neighbours += &format!(
+                "neigh replace {address} lladdr {peer_mac} dev {interface} nud permanent\n"
+            );
         }
     }
     gateway.ip(&neighbours)?;

@@ -23,7 +23,11 @@ pub fn within<T>(
 }
 
 /// [`within`] for a plain yes or no.
-pub fn until(limit: Duration, what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn until(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<bool>,
+) -> Result<()> {
     within(limit, what, || Ok(condition()?.then_some(())))
 }
 

@@ -243,17 +243,12 @@ impl<'lab> Weir<'lab> {
 
     /// What the running weir has written to its standard error so far.
     pub fn log(&self) -> String {
-        self.process
-            .as_ref()
-            .map(Process::log)
-            .unwrap_or_default()
+        self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// Runs a command of weir's and waits for it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        let output = self.command(arguments, |command| {
-            command.stdin(Stdio::null()).output()
-        })?;
+        let output = self.command(arguments, |command| command.stdin(Stdio::null()).output())?;
         Ok(Output {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

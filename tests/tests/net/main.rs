@@ -1,2 +1,27 @@
-//! Placeholder.
-fn main() {}
+//! The net ring: weir as its users run it, in a lab of network namespaces, seen only through its configuration file,
+//! its command line and its sockets. Needs root and the release binary (`cargo xtask test net` sees to both); run with
+//! `--test-threads=1`, since each test has a lab and a weir of its own.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the lab measures real time, spawns on its own runtimes and is not part of the proxy"
+)]
+
+mod cache;
+mod detection;
+mod failover;
+mod flood;
+mod lab;
+mod lifecycle;
+mod lists;
+mod reload;
+mod shield;
+mod traffic;
+
+use std::time::Duration;
+
+/// A test ends with the first thing that is not as it should be.
+type Test = anyhow::Result<()>;
+
+/// How long the tests wait for what should happen soon. Only `detection` has a limit that is part of the behaviour.
+const SOON: Duration = Duration::from_secs(5);

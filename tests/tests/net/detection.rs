@@ -1,0 +1,108 @@
+//! What weir learns at layer 7 it blocks in the kernel.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use weir_lab::topology::{attacker_v4, client_v4};
+use weir_lab::{Client, Config, Lab, Protocol, Weir, client, until, within};
+
+use crate::lists::is_served;
+use crate::{SOON, Test};
+
+/// More than this many requests in ten seconds are an offence.
+const LIMIT: u32 = 50;
+/// From the request that breaks the rule to the block (issue 2).
+const REACTION: Duration = Duration::from_secs(1);
+
+fn config() -> Config {
+    Config {
+        detect: format!(
+            r#"[[detect]]
+name = "hammering"
+count = "requests"
+limit = {LIMIT}
+window = "10s"
+block_for = "3s"
+
+[[detect]]
+name = "login-bruteforce"
+count = "responses"
+where = {{ path = "/login", status = [401] }}
+limit = 5
+window = "1m"
+block_for = "10m"
+"#
+        ),
+        ..Config::default()
+    }
+}
+
+/// Requests `path` over one connection until `count` were answered.
+fn hammer(lab: &Lab, client: &Client, path: &str, count: u32) -> Result<()> {
+    lab.attackers.run(|| {
+        client::blocking(async {
+            let mut connection = client.connect().await?;
+            for number in 1..=count {
+                connection
+                    .get(path)
+                    .await
+                    .with_context(|| format!("request {number} of {count}"))?;
+            }
+            Ok(())
+        })
+    })?
+}
+
+#[test]
+fn a_source_that_breaks_a_rule_is_blocked_within_a_second_and_for_as_long_as_the_rule_says() -> Test
+{
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &config())?;
+    for (attacker, protocol) in [
+        (attacker_v4(0), Protocol::Http1),
+        (attacker_v4(1), Protocol::Http2),
+    ] {
+        let client = lab.client(attacker, protocol)?;
+        let address = attacker.to_string();
+        // At the limit, nothing happens.
+        hammer(&lab, &client, "/", LIMIT)?;
+        ensure!(weir.block_of(&address)?.is_none(), "blocked at the limit");
+
+        hammer(&lab, &client, "/", 1)?;
+        let entry = within(REACTION, "the block", || weir.block_of(&address))?;
+        ensure!(entry["origin"] == "detect:hammering", "{entry}");
+        ensure!(
+            !entry["reason"].as_str().unwrap_or("").is_empty(),
+            "{entry}"
+        );
+        let dropped = weir.counted("blocked")?;
+        ensure!(!is_served(&lab, attacker)?, "{address} is blocked");
+        ensure!(
+            weir.counted("blocked")? > dropped,
+            "its packets are dropped"
+        );
+        ensure!(is_served(&lab, client_v4(0))?, "others go on");
+        until(SOON, "the block to end", || is_served(&lab, attacker))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn only_responses_that_the_rule_names_count_against_a_source() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &config())?;
+    let (attacker, honest) = (attacker_v4(2), client_v4(1));
+    for _ in 0..10 {
+        let answer = lab.get(honest, Protocol::Http2, "/")?;
+        ensure!(answer.status == 200, "{answer:?}");
+    }
+    let client = lab.client(attacker, Protocol::Http2)?;
+    hammer(&lab, &client, "/login", 6)?;
+    let entry = within(REACTION, "the block", || {
+        weir.block_of(&attacker.to_string())
+    })?;
+    ensure!(entry["origin"] == "detect:login-bruteforce", "{entry}");
+    ensure!(weir.block_of(&honest.to_string())?.is_none());
+    ensure!(!is_served(&lab, attacker)? && is_served(&lab, honest)?);
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Floods that the shield drops, counted to the packet.
+
+use anyhow::ensure;
+use weir_lab::topology::{
+    ATTACKER_SIDE, BOTNET_V4, BOTNET_V6, SPOOFED_V4, SPOOFED_V6, attacker_v4, client_v4,
+};
+use weir_lab::{Config, Flood, Kind, Lab, Protocol, Sources, Weir};
+
+use crate::Test;
+
+#[test]
+fn every_packet_of_a_flood_from_blocked_sources_is_dropped_and_counted() -> Test {
+    let lab = Lab::new()?;
+    let config = Config {
+        shield: format!("block = [\"{SPOOFED_V4}\", \"{SPOOFED_V6}\", \"{BOTNET_V6}\"]\n"),
+        ..Config::default()
+    };
+    let weir = Weir::start(&lab, &config)?;
+    weir.ok(&["block", BOTNET_V4, "--reason", "botnet"])?;
+    let attacker = attacker_v4(3).to_string();
+    weir.ok(&["block", &attacker])?;
+
+    for (sources, kind) in [
+        (
+            Sources::Within(SPOOFED_V4.parse()?),
+            Kind::Syn { port: 443 },
+        ),
+        (
+            Sources::Within(SPOOFED_V6.parse()?),
+            Kind::Syn { port: 443 },
+        ),
+        (
+            Sources::Within(BOTNET_V4.parse()?),
+            Kind::Udp {
+                port: 53,
+                payload: 100,
+            },
+        ),
+        (Sources::Within(BOTNET_V6.parse()?), Kind::Echo),
+        (Sources::Listed(vec![attacker_v4(3)]), Kind::Echo),
+    ] {
+        let flood = Flood {
+            kinds: vec![kind],
+            ..Flood::syns(sources, 2_000)
+        };
+        let before = weir.counted("blocked")?;
+        flood.send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+        let blocked = weir.counted("blocked")? - before;
+        ensure!(blocked == 2_000, "{flood:?}: {blocked} counted as blocked");
+    }
+    let sources = weir.json(&["sources", &attacker])?;
+    ensure!(sources["sources"][0]["dropped"] == 2_000, "{sources}");
+    ensure!(lab.get(client_v4(0), Protocol::Http2, "/")?.status == 200);
+    Ok(())
+}
+
+#[test]
+fn a_shield_that_does_not_enforce_counts_what_it_would_drop_and_drops_nothing() -> Test {
+    let lab = Lab::new()?;
+    let config = Config {
+        shield: "enforce = false\n".into(),
+        ..Config::default()
+    };
+    let weir = Weir::start(&lab, &config)?;
+    let client = client_v4(2);
+    weir.ok(&["block", &client.to_string()])?;
+    let before = weir.counted("blocked")?;
+    ensure!(lab.get(client, Protocol::Http1, "/")?.status == 200);
+    ensure!(weir.counted("blocked")? > before);
+    let drops = weir.json(&["drops"])?;
+    ensure!(drops["enforcing"] == false, "{drops}");
+    Ok(())
+}
+
+#[test]
+fn an_unblocked_flood_passes_and_is_counted_as_passed() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &Config::default())?;
+    let (passed, blocked) = (weir.counted("passed")?, weir.counted("blocked")?);
+    Flood::syns(Sources::Listed(vec![attacker_v4(5)]), 500)
+        .send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+    ensure!(weir.counted("passed")? >= passed + 500);
+    ensure!(weir.counted("blocked")? == blocked);
+    let sources = weir.json(&["sources", &attacker_v4(5).to_string()])?;
+    ensure!(
+        sources["sources"][0]["syns"].as_u64() >= Some(500),
+        "{sources}"
+    );
+    ensure!(sources["sources"][0]["dropped"] == 0, "{sources}");
+    Ok(())
+}

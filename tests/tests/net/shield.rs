@@ -1,0 +1,134 @@
+//! Attaching and detaching.
+
+use anyhow::{Context as _, Result, ensure};
+use aya::programs::{Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use weir_lab::topology::{ATTACKER_SIDE, BOTNET_V4, CLIENT_SIDE, client_v4};
+use weir_lab::{Config, Flood, Lab, Protocol, Sources, Weir};
+
+use crate::Test;
+
+#[test]
+fn detach_takes_the_program_off_and_removes_the_pins() -> Test {
+    let lab = Lab::new()?;
+    let mut weir = Weir::start(&lab, &Config::default())?;
+    weir.ok(&["block", BOTNET_V4])?;
+    ensure!(programs(&lab)?.len() == 2);
+    weir.terminate()?;
+    ensure!(
+        programs(&lab)?.len() == 2,
+        "a stop leaves the shield in place"
+    );
+    weir.ok(&["detach"])?;
+    ensure!(programs(&lab)?.is_empty(), "{:?}", programs(&lab)?);
+    let pins = lab.directory().join("bpf/weir");
+    let left: Vec<_> = std::fs::read_dir(&pins)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+        .unwrap_or_default();
+    ensure!(left.is_empty(), "{left:?}");
+    let drops = weir.run(&["drops"])?;
+    ensure!(drops.code != 0 && !drops.stderr.is_empty(), "{drops:?}");
+    // And it can be put up again.
+    weir.resume()?;
+    ensure!(lab.get(client_v4(0), Protocol::Http1, "/")?.status == 200);
+    Ok(())
+}
+
+/// `ip link` lines of the gateway's interfaces that have an XDP program.
+fn programs(lab: &Lab) -> Result<Vec<String>> {
+    let output = lab.gateway.run(|| {
+        std::process::Command::new("ip")
+            .args(["-details", "-oneline", "link", "show"])
+            .output()
+    })??;
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.contains("prog/xdp"))
+        .map(str::to_owned)
+        .collect())
+}
+
+#[test]
+fn another_xdp_program_on_the_interface_is_named_and_left_alone() -> Test {
+    let lab = Lab::new()?;
+    let (foreign, id) = lab.gateway.run(|| attach_foreign(ATTACKER_SIDE))??;
+    let mut weir = Weir::prepare(&lab, &Config::default().text(&lab))?;
+    let refused = weir.resume().err().context("weir started")?;
+    let message = format!("{refused:#}");
+    ensure!(message.contains(ATTACKER_SIDE), "{message}");
+    ensure!(message.contains(&id.to_string()), "{message}");
+    let attached = programs(&lab)?;
+    ensure!(
+        attached.len() == 1,
+        "only the other's is left: {attached:?}"
+    );
+    ensure!(attached[0].contains(ATTACKER_SIDE), "{attached:?}");
+    drop(foreign);
+    weir.resume()
+}
+
+/// weir's own object does for a foreign program: nothing pinned it, so no weir knows it.
+fn attach_foreign(interface: &str) -> Result<(Ebpf, u32)> {
+    let object = weir_lab::weir::workspace().join("target/ebpf/weir.bpf.o");
+    let mut ebpf = EbpfLoader::new()
+        .map_max_entries(weir_common::maps::SOURCES4, 1024)
+        .map_max_entries(weir_common::maps::SOURCES6, 1024)
+        .load_file(&object)
+        .with_context(|| format!("loading {}: run `cargo xtask build-ebpf`", object.display()))?;
+    let program: &mut Xdp = ebpf.program_mut("weir").context("no program")?.try_into()?;
+    program.load()?;
+    program.attach(interface, XdpMode::default())?;
+    let id = program.info()?.id();
+    Ok((ebpf, id))
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_one_clear_sentence() -> Test {
+    let lab = Lab::new()?;
+    let config = Config {
+        interfaces: vec![CLIENT_SIDE.into(), "nope0".into()],
+        ..Config::default()
+    };
+    let weir = Weir::prepare(&lab, &config.text(&lab))?;
+    let output = weir.run(&["run"])?;
+    ensure!(output.code == 1, "{output:?}");
+    let sentences = output.stderr.lines().filter(|line| line.contains("nope0"));
+    ensure!(sentences.count() == 1, "{output:?}");
+    ensure!(!output.stderr.contains("panicked"), "{output:?}");
+    ensure!(programs(&lab)?.is_empty(), "nothing stays attached");
+    Ok(())
+}
+
+#[test]
+fn generic_mode_drops_as_native_does() -> Test {
+    let lab = Lab::new()?;
+    let config = Config {
+        shield: "mode = \"generic\"\n".into(),
+        ..Config::default()
+    };
+    let weir = Weir::start(&lab, &config)?;
+    let status = weir.json(&["status"])?;
+    let modes = status["shield"]["interfaces"].as_array().context("none")?;
+    ensure!(modes.iter().all(|i| i["mode"] == "generic"), "{status}");
+    weir.ok(&["block", BOTNET_V4])?;
+    Flood::syns(Sources::Within(BOTNET_V4.parse()?), 1_000)
+        .send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+    ensure!(weir.counted("blocked")? == 1_000);
+    ensure!(lab.get(client_v4(0), Protocol::Http2, "/")?.status == 200);
+    Ok(())
+}
+
+#[test]
+fn without_interfaces_weir_is_a_proxy_alone() -> Test {
+    let lab = Lab::new()?;
+    let config = Config {
+        interfaces: Vec::new(),
+        ..Config::default()
+    };
+    let weir = Weir::start(&lab, &config)?;
+    ensure!(lab.get(client_v4(0), Protocol::Http2, "/")?.status == 200);
+    ensure!(programs(&lab)?.is_empty());
+    let status = weir.json(&["status"])?;
+    ensure!(status["shield"].is_null(), "{status}");
+    Ok(())
+}
