@@ -18,7 +18,7 @@ pub enum Kind {
         /// Bytes of payload.
         payload: usize,
     },
-    /// An ICMP or ICMPv6 echo request.
+    /// An echo request of ICMP (RFC 792) or, from an IPv6 source, of `ICMPv6` (RFC 4443).
     Echo,
 }
 

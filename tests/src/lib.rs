@@ -4,7 +4,7 @@
 //!
 //! Nothing here has a route out: every link is a veth pair between namespaces that the lab makes and removes itself,
 //! also on panic and on a signal ([`cleanup`]). Floods are bounded in packets and in time, and their spoofed sources
-//! come from 198.18.0.0/15 and 2001:db8::/32 only ([`flood`]).
+//! come from `198.18.0.0/15` and `2001:db8::/32` only ([`flood`]).
 
 #![allow(
     clippy::disallowed_methods,

@@ -259,7 +259,7 @@ impl Content {
     }
 
     fn big(bytes: u64) -> Self {
-        let piece = Bytes::from_static(&[b'x'; BIG_PIECE]);
+        let piece = Bytes::from(vec![b'x'; BIG_PIECE]);
         let rest = usize::try_from(bytes % BIG_PIECE as u64).expect("less than a piece");
         Self {
             last: piece.slice(..rest),

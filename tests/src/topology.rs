@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Attackers have a link of their own: a veth ring holds 256 frames, and a flood must not push the clients' frames out
-//! before weir sees them. IPv4 is 10.77.0.0/16, IPv6 fd77::/48; no namespace has a default route or another link.
+//! before weir sees them. IPv4 is 10.77.0.0/16, IPv6 `fd77::/48`; no namespace has a default route or another link.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -216,7 +217,8 @@ link set {interface} up
     let mut commands = String::new();
     for host in FIRST_HOST..FIRST_HOST + hosts {
         let (v4, v6) = (host_v4(link, host), host_v6(link, host));
-        commands += &format!("addr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad\n");
+        writeln!(commands, "addr add {v4}/24 dev eth0")?;
+        writeln!(commands, "addr add {v6}/64 dev eth0 nodad")?;
     }
     commands += "link set eth0 up\n";
     peer.ip(&commands)?;
@@ -224,9 +226,10 @@ link set {interface} up
     let mut neighbours = String::new();
     for host in FIRST_HOST..FIRST_HOST + hosts {
         for address in [host_v4(link, host), host_v6(link, host)] {
-            neighbours += &format!(
-                "neigh replace {address} lladdr {peer_mac} dev {interface} nud permanent\n"
-            );
+            writeln!(
+                neighbours,
+                "neigh replace {address} lladdr {peer_mac} dev {interface} nud permanent"
+            )?;
         }
     }
     gateway.ip(&neighbours)?;

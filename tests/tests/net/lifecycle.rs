@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use http_body_util::BodyExt as _;
 use nix::sys::signal::Signal;
 use weir_lab::topology::{ATTACKER_SIDE, BOTNET_V4, client_v4};
 use weir_lab::{Config, Flood, Lab, Protocol, Sources, Weir, client, until};
@@ -86,7 +87,6 @@ fn a_graceful_stop_finishes_the_response_under_way() -> Test {
         let (began, begun) = std::sync::mpsc::channel();
         let slow = lab.clients.spawn("slow", move || {
             client::blocking(async {
-                use http_body_util::BodyExt as _;
                 let mut connection = client.connect().await?;
                 let response = connection.begin(client::get("/slow?ms=1000")?).await?;
                 began.send(())?;
@@ -115,7 +115,6 @@ fn sigquit_stops_now() -> Test {
             let request = client::get("/slow?ms=4000")?;
             let response = connection.begin(request).await?;
             began.send(())?;
-            use http_body_util::BodyExt as _;
             Ok(response.into_body().collect().await?.to_bytes())
         })
     })?;

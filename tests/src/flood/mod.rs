@@ -1,28 +1,25 @@
 //! A bounded packet generator: raw frames through an `AF_PACKET` socket, counted exactly, paced, with an end in packets
 //! and in time. Sources outside the lab's own and the ranges reserved for such use are refused.
 
-use std::io::IoSlice;
+mod generator;
+
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ipnet::IpNet;
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg, socket,
-};
+use nix::sys::socket::{MsgFlags, send};
 
-use crate::frame::{Kind, frame};
+use crate::frame::Kind;
 use crate::namespace::Namespace;
-use crate::topology::{
-    ATTACKER_SIDE, BOTNET_V4, BOTNET_V6, SPOOFED_V4, SPOOFED_V6, attacker_v4, attacker_v6,
-    gateway_address, gateway_mac,
-};
+use crate::topology::{BOTNET_V4, BOTNET_V6, SPOOFED_V4, SPOOFED_V6};
 use crate::wait;
+
+use generator::{Generator, open_socket};
 
 /// Where the packets of a flood say they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,126 +222,20 @@ pub fn send_frames(attackers: &Namespace, frames: &[Vec<u8>]) -> Result<()> {
     attackers.run(|| {
         let socket = open_socket()?;
         frames.iter().try_for_each(|frame| {
-            let length = nix::sys::socket::send(socket.as_raw_fd(), frame, MsgFlags::empty())?;
+            let length = send(socket.as_raw_fd(), frame, MsgFlags::empty())?;
             ensure!(length == frame.len(), "the frame was cut");
             Ok(())
         })
     })?
 }
 
-struct Generator<'a> {
-    flood: &'a Flood,
-    socket: OwnedFd,
-    random: u64,
-    made: usize,
-}
-
-impl<'a> Generator<'a> {
-    /// Must run inside the attackers' namespace; the socket stays there.
-    fn open(flood: &'a Flood) -> Result<Self> {
-        Ok(Self {
-            flood,
-            socket: open_socket()?,
-            random: 0x2545_f491_4f6c_dd1d,
-            made: 0,
-        })
-    }
-
-    /// Sends `count` frames with one system call; returns how many the kernel took.
-    fn burst(&mut self, count: usize) -> Result<usize> {
-        let frames: Vec<_> = (0..count).map(|_| self.next_frame()).collect();
-        let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
-        let mut headers = MultiHeaders::<LinkAddr>::preallocate(count, None);
-        let sent = sendmmsg(
-            self.socket.as_raw_fd(),
-            &mut headers,
-            &slices,
-            vec![None; count],
-            [],
-            MsgFlags::empty(),
-        );
-        match sent {
-            Ok(results) => Ok(results.count()),
-            // The peer's ring was full: nothing of this burst was taken.
-            Err(Errno::ENOBUFS | Errno::EAGAIN) => {
-                std::thread::sleep(PACING_STEP);
-                Ok(0)
-            }
-            Err(error) => Err(error).context("sending frames"),
-        }
-    }
-
-    fn next_frame(&mut self) -> Vec<u8> {
-        let made = self.made;
-        self.made += 1;
-        let sources = &self.flood.sources[made % self.flood.sources.len()];
-        let source = match sources {
-            Sources::Listed(list) => list[made / self.flood.sources.len() % list.len()],
-            Sources::Within(net) => self.address_in(*net),
-        };
-        let kind = self.flood.kinds[made % self.flood.kinds.len()];
-        let destination = match source {
-            IpAddr::V4(_) => gateway_address(attacker_v4(0)),
-            IpAddr::V6(_) => gateway_address(attacker_v6(0)),
-        };
-        let [salt, _] = self.next_random();
-        frame(kind, gateway_mac(ATTACKER_LINK), source, destination, salt)
-    }
-
-    fn address_in(&mut self, net: IpNet) -> IpAddr {
-        let [low, high] = self.next_random();
-        match net {
-            IpNet::V4(net) => {
-                let bits = (net.network().to_bits(), net.hostmask().to_bits());
-                IpAddr::V4((bits.0 | (low & bits.1)).into())
-            }
-            IpNet::V6(net) => {
-                let random =
-                    u128::from(low) << 64 | u128::from(high) << 96 | u128::from(low ^ high);
-                let bits = (net.network().to_bits(), net.hostmask().to_bits());
-                IpAddr::V6((bits.0 | (random & bits.1)).into())
-            }
-        }
-    }
-
-    /// Marsaglia's xorshift64*: repeatable, and good enough to spread addresses.
-    fn next_random(&mut self) -> [u32; 2] {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let mixed = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
-        [
-            u32::try_from(mixed & 0xffff_ffff).expect("masked"),
-            u32::try_from(mixed >> 32).expect("shifted"),
-        ]
-    }
-}
-
-/// A raw socket on the attackers' `eth0`; must run inside their namespace.
-fn open_socket() -> Result<OwnedFd> {
-    let socket = socket(
-        AddressFamily::Packet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .context("opening a packet socket")?;
-    let link = nix::ifaddrs::getifaddrs()?
-        .filter(|interface| interface.interface_name == "eth0")
-        .find_map(|interface| interface.address?.as_link_addr().copied())
-        .with_context(|| format!("the peer of {ATTACKER_SIDE} has no link-layer address"))?;
-    bind(socket.as_raw_fd(), &link)?;
-    Ok(socket)
-}
-
 /// Most packets of one flood.
 pub const MOST_PACKETS: u64 = 50_000_000;
 /// Longest flood.
-pub const LONGEST: Duration = Duration::from_secs(60);
+pub const LONGEST: Duration = Duration::from_mins(1);
 /// Frames in one system call: half of what a veth ring holds.
 pub const BURST: usize = 128;
 const PACING_STEP: Duration = Duration::from_micros(200);
-const ATTACKER_LINK: u8 = 2;
 const ATTACKERS_V4: &str = "10.77.2.0/24";
 const ATTACKERS_V6: &str = "fd77:0:0:2::/64";
 
