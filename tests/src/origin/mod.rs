@@ -10,28 +10,25 @@
 //! | `/echo` | JSON: its name, the method, the target, the field lines and the content's length as received |
 //! | anything else | its name |
 
-use std::convert::Infallible;
+mod content;
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, SERVER};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 
 use crate::namespace::Namespace;
+use content::Content;
 
 /// Where every origin listens.
 pub const PORT: u16 = 8080;
@@ -224,85 +221,5 @@ fn number(request: &Request<Incoming>, key: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Response content: `left` more copies of `piece`, each after a pause.
-struct Content {
-    piece: Bytes,
-    left: u64,
-    last: Bytes,
-    pause: Option<(Duration, Pin<Box<Sleep>>)>,
-    exact: Option<u64>,
-}
-
-impl Content {
-    fn text(text: impl Into<String>) -> Self {
-        let last = Bytes::from(text.into());
-        let exact = Some(last.len() as u64);
-        Self {
-            piece: Bytes::new(),
-            left: 0,
-            last,
-            pause: None,
-            exact,
-        }
-    }
-
-    /// Chunked: its length is not announced.
-    fn slow(name: &str, milliseconds: u64) -> Self {
-        let pause = Duration::from_millis(milliseconds) / SLOW_PIECES;
-        Self {
-            piece: Bytes::from(format!("{name}\n")),
-            left: SLOW_PIECES.into(),
-            last: Bytes::new(),
-            pause: Some((pause, Box::pin(tokio::time::sleep(pause)))),
-            exact: None,
-        }
-    }
-
-    fn big(bytes: u64) -> Self {
-        let piece = Bytes::from(vec![b'x'; BIG_PIECE]);
-        let rest = usize::try_from(bytes % BIG_PIECE as u64).expect("less than a piece");
-        Self {
-            last: piece.slice(..rest),
-            piece,
-            left: bytes / BIG_PIECE as u64,
-            pause: None,
-            exact: Some(bytes),
-        }
-    }
-}
-
-impl Body for Content {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.left == 0 {
-            let last = std::mem::take(&mut self.last);
-            return Poll::Ready((!last.is_empty()).then(|| Ok(Frame::data(last))));
-        }
-        if let Some((pause, sleep)) = &mut self.pause {
-            std::task::ready!(sleep.as_mut().poll(context));
-            let next = sleep.deadline() + *pause;
-            sleep.as_mut().reset(next);
-        }
-        self.left -= 1;
-        Poll::Ready(Some(Ok(Frame::data(self.piece.clone()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0 && self.last.is_empty()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.exact
-            .map_or_else(Default::default, hyper::body::SizeHint::with_exact)
-    }
-}
-
 /// Largest request content that `/echo` reads, in bytes.
 const LARGEST_CONTENT: usize = 64 << 20;
-const BIG_PIECE: usize = 64 << 10;
-const SLOW_PIECES: u32 = 10;

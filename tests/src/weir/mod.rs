@@ -1,115 +1,24 @@
 //! The `weir` binary in the lab's gateway: its configuration file, its process, its command line.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+mod config;
+mod process;
+
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cleanup::{Guard, Resource, forget_process};
-use crate::topology::{ATTACKER_SIDE, CLIENT_SIDE, Lab, origin_url};
+pub use config::Config;
+
+use crate::topology::Lab;
 use crate::wait;
-
-/// A configuration for the lab; the fields are what tests vary.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Interfaces to guard.
-    pub interfaces: Vec<String>,
-    /// More lines of `[shield]`.
-    pub shield: String,
-    /// Lines of `[limits]`.
-    pub limits: String,
-    /// Whole `[[upstream]]` and `[[route]]` sections.
-    pub site: String,
-    /// Whole `[[detect]]` sections.
-    pub detect: String,
-}
-
-impl Default for Config {
-    /// Both public links guarded; everything goes to both origins in turn, `/static/` through the cache.
-    fn default() -> Self {
-        Self {
-            interfaces: vec![CLIENT_SIDE.into(), ATTACKER_SIDE.into()],
-            shield: String::new(),
-            limits: "drain = \"5s\"\n".into(),
-            site: format!(
-                r#"[[upstream]]
-name = "app"
-servers = ["{}", "{}"]
-
-[[route]]
-path = "/static/"
-upstream = "app"
-cache = true
-
-[[route]]
-path = "/"
-upstream = "app"
-"#,
-                origin_url(1),
-                origin_url(2)
-            ),
-            detect: String::new(),
-        }
-    }
-}
-
-impl Config {
-    /// The file's text for `lab`.
-    pub fn text(&self, lab: &Lab) -> String {
-        let Self {
-            interfaces,
-            shield,
-            limits,
-            site,
-            detect,
-        } = self;
-        let (directory, pki) = (lab.directory().display(), &lab.pki);
-        let (chain, key) = (pki.chain.display(), pki.key.display());
-        format!(
-            r#"[process]
-workers = 2
-state_dir = "{directory}/state"
-run_dir = "{directory}/run"
-
-[shield]
-interfaces = {interfaces:?}
-pin_dir = "{directory}/bpf/weir"
-{shield}
-[shield.tables]
-sources = 65536
-blocks = 65536
-prefixes = 1024
-
-[[listen]]
-address = "[::]:443"
-tls = true
-http = ["1.1", "2"]
-
-[limits]
-{limits}
-[[certificate]]
-chain = "{chain}"
-key = "{key}"
-
-{site}
-{detect}
-[cache]
-memory = "16MiB"
-
-[log]
-access = "off"
-"#
-        )
-    }
-}
+use process::Process;
 
 /// weir in the lab's gateway, running or not: its command line works either way. Killed when dropped.
 #[derive(Debug)]
@@ -117,13 +26,6 @@ pub struct Weir<'lab> {
     lab: &'lab Lab,
     config: PathBuf,
     process: Option<Process>,
-}
-
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    log: Arc<Mutex<String>>,
-    _guard: Guard,
 }
 
 /// What a command left.
@@ -320,49 +222,6 @@ impl<'lab> Weir<'lab> {
     }
 }
 
-impl Process {
-    fn watch(mut child: Child) -> Result<Self> {
-        let pid = i32::try_from(child.id())?;
-        let guard = Guard::new(Resource::Process(pid));
-        let stderr = child.stderr.take().context("stderr is piped")?;
-        let log = Arc::<Mutex<String>>::default();
-        let theirs = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-                if log.len() < LONGEST_LOG {
-                    log.push_str(&line);
-                    log.push('\n');
-                }
-            }
-        });
-        Ok(Self {
-            child,
-            log,
-            _guard: guard,
-        })
-    }
-
-    fn pid(&self) -> Result<Pid> {
-        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
-    }
-
-    fn exited(&mut self) -> Result<Option<ExitStatus>> {
-        let status = self.child.try_wait()?;
-        if status.is_some() {
-            forget_process(i32::try_from(self.child.id())?);
-        }
-        Ok(status)
-    }
-
-    fn log(&self) -> String {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
 /// Packets that `drops`, an answer of `weir drops --json`, has under `reason`.
 pub fn packets_of(drops: &Value, reason: &str) -> Result<u64> {
     let outcomes = drops["outcomes"].as_array().context("no outcomes")?;
@@ -388,5 +247,3 @@ pub fn workspace() -> &'static Path {
 /// Longest start, and longest graceful end.
 const START: Duration = Duration::from_secs(10);
 const COMMAND: Duration = Duration::from_secs(5);
-/// Bytes of weir's log that are kept.
-const LONGEST_LOG: usize = 1 << 20;
