@@ -8,6 +8,7 @@ mod cache;
 mod detect;
 mod listen;
 mod lists;
+mod origin;
 mod problem;
 mod process;
 mod reader;
@@ -91,7 +92,9 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, Invalid> {
         let refusal = Refusal {
             kind: ProblemKind::Syntax,
             message: format!("not TOML: {}", error.message),
-            hint: String::new(),
+            hint: error.opened.map_or_else(String::new, |line| {
+                format!("is the bracket or quote opened on line {line} closed?")
+            }),
         };
         source.report(source.line(error.offset), "", String::new(), refusal);
     }

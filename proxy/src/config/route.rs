@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::origin;
 use super::reader::{Node, Table};
 use super::suggest::nearest;
 use super::unique::Unique;
-use super::value::{self, Refusal};
+use super::value::Refusal;
 use crate::balance::UpstreamSettings;
 use crate::route::{HostPattern, PathPattern, RouteSettings};
 
@@ -114,7 +115,7 @@ fn host(text: &str) -> Result<HostPattern, Refusal> {
 }
 
 fn host_name(text: &str) -> Option<String> {
-    value::is_host_name(text).then(|| text.to_ascii_lowercase())
+    origin::is_host_name(text).then(|| text.to_ascii_lowercase())
 }
 
 fn not_a_host(text: &str) -> Refusal {

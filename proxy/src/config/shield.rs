@@ -10,8 +10,8 @@ use super::unique::Unique;
 use super::value::Refusal;
 use crate::xdp::{Mode, Settings, Tables};
 
-/// Longest block: a year. For ever is what `shield.block` is for.
-pub(super) const BLOCK_LONGEST: Duration = Duration::from_hours(8760);
+/// Longest block: a year, as humantime counts it. For ever is what `shield.block` is for.
+pub(super) const BLOCK_LONGEST: Duration = Duration::from_hours(8766);
 /// Shortest block.
 pub(super) const BLOCK_SHORTEST: Duration = Duration::from_secs(1);
 /// Longest interface name, in bytes: the kernel's IFNAMSIZ less its terminating zero.

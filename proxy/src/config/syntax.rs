@@ -13,12 +13,14 @@ use super::source::Source;
 /// Syntax errors told at most: someone who feeds us a picture need not read it as text.
 const ERRORS_MAX: usize = 32;
 /// Above this many bytes only the first syntax error is told, since each costs a few more passes.
-const RECOVERY_BYTES_MAX: usize = 1 << 20;
+const RECOVERY_BYTES_MAX: usize = 256 << 10;
 
 /// A syntax error's place and what the parser says of it.
 pub(super) struct SyntaxError {
     pub(super) offset: usize,
     pub(super) message: String,
+    /// Line of the bracket or quote that the place is inside of, if that is above.
+    pub(super) opened: Option<usize>,
 }
 
 /// The errors of `text`, and `text` with the lines they are about blanked: valid TOML unless there are too many errors.
@@ -29,8 +31,13 @@ pub(super) fn repaired(text: &str) -> (String, Vec<SyntaxError>) {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().to_owned();
         let done = errors.len() + 1 == ERRORS_MAX || rest.len() > RECOVERY_BYTES_MAX;
-        let next = without(&rest, offset);
-        errors.push(SyntaxError { offset, message });
+        let opened = opening_line(&rest, offset);
+        let next = without(&rest, offset, opened.clone());
+        errors.push(SyntaxError {
+            offset,
+            message,
+            opened: opened.map(|line| Source::new(text).line(line.start)),
+        });
         if done || next == rest {
             // What is left cannot be trusted.
             return (String::new(), errors);
@@ -53,9 +60,17 @@ fn first_error(text: &str) -> Option<Error> {
         .min_by_key(|error| error.span().map_or(0, |span| span.start))
 }
 
+/// The line on which the array, table or string was opened that `offset` is in, if that is above.
+fn opening_line(text: &str, offset: usize) -> Option<Range<usize>> {
+    let source = Source::new(text);
+    let value = enclosing_value(&tree(text), offset)?;
+    let opening = source.line_range(value.start);
+    (opening.start < source.line_range(offset).start).then_some(opening)
+}
+
 /// `text` with the lines that the error at `offset` is about blanked: of the likely ones, those that leave the fewest
 /// complaints.
-fn without(text: &str, offset: usize) -> String {
+fn without(text: &str, offset: usize, opened: Option<Range<usize>>) -> String {
     let source = Source::new(text);
     let line = source.line_range(offset);
     let end = if text[line.clone()].trim_start().starts_with('[') {
@@ -64,10 +79,7 @@ fn without(text: &str, offset: usize) -> String {
     } else {
         line.end
     };
-    // Where the array or table that the error is in was opened, if that is above.
-    let opened = enclosing_value(&tree(text), offset)
-        .map(|value| source.line_range(value.start).start)
-        .filter(|opened| *opened < line.start);
+    let opened = opened.map(|line| line.start);
     let candidates = [
         Some(line.start..end),
         opened.map(|opened| opened..line.start),

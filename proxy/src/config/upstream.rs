@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::origin;
 use super::reader::{Node, Table};
 use super::unique::Unique;
-use super::value::{self, Refusal};
+use super::value::Refusal;
 use crate::balance::{
     EjectSettings, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
 };
@@ -94,7 +95,7 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
         .into_iter()
         .filter_map(|node| {
             let (url, weight) = server(&node)?;
-            let (host, port) = url.read(value::origin_url)?;
+            let (host, port) = url.read(origin::origin_url)?;
             url.accept(seen.insert((host.clone(), port), url.key(), url.line()))?;
             Some(ServerSettings { host, port, weight })
         })

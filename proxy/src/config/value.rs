@@ -1,7 +1,6 @@
-//! What a value's text means: durations, sizes, prefixes, addresses, paths, URLs of origin servers. Knows nothing of
-//! keys or lines: says what is wrong, and the reader says where.
+//! What a value's text means: durations, sizes, prefixes, addresses, paths. Knows nothing of keys or lines: says what is wrong, and the reader says where.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -156,86 +155,6 @@ pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Refusal> {
     }
 }
 
-/// `"http://10.0.0.11:8080"` → host and port; 80 if there is none.
-pub(super) fn origin_url(text: &str) -> Result<(String, u16), Refusal> {
-    let shape = || {
-        Refusal::invalid(
-            "not the URL of an origin server",
-            "write http://, a host name or address and a port, such as \"http://10.0.0.11:8080\"",
-        )
-    };
-    let (scheme, rest) = text.split_once("://").ok_or_else(shape)?;
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(Refusal::not_supported(
-            "https:// towards an origin server",
-            "use http://",
-        ));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(shape());
-    }
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?', '#']) {
-        return Err(Refusal::invalid(
-            "an origin server has no path or query",
-            "end the URL after the port",
-        ));
-    }
-    if authority.contains('@') {
-        return Err(Refusal::invalid(
-            "an origin server has no user",
-            "leave out what is before the @",
-        ));
-    }
-    let (host, port) = host_and_port(authority).ok_or_else(shape)?;
-    match port {
-        Some(0) => Err(Refusal::invalid(
-            "port 0 is no port",
-            "name a port from 1 to 65535",
-        )),
-        port => Ok((host, port.unwrap_or(80))),
-    }
-}
-
-/// Whether `text` is a name of letters, digits, `-`, `_` in labels of 1 to 63 characters, 253 in all, whose last label
-/// is not a number (RFC 1123 §2.1, and `_`, which container networks use).
-pub(super) fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last_is_number = text
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    text.len() <= 253 && text.split('.').all(label) && !last_is_number
-}
-
-/// RFC 3986 §3.2 without userinfo. The host comes back in lower case and without brackets.
-fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (host, port) = rest.split_once(']')?;
-        (host.parse::<Ipv6Addr>().ok()?.to_string(), port)
-    } else {
-        let host = authority.split(':').next()?;
-        if host.parse::<Ipv4Addr>().is_err() && !is_host_name(host) {
-            return None;
-        }
-        (host.to_ascii_lowercase(), &authority[host.len()..])
-    };
-    let port = match port.strip_prefix(':') {
-        // `parse` alone would take "+80".
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
-        None if port.is_empty() => None,
-        Some(_) | None => return None,
-    };
-    Some((host, port))
-}
-
 const UNITS: [(&str, u64); 10] = [
     ("B", 1),
     ("kB", 1000),
@@ -333,48 +252,6 @@ mod tests {
             assert!(socket_address(text).is_err(), "{text}");
         }
         assert!(socket_address("[::]:443").is_ok());
-    }
-
-    #[test]
-    fn origin_urls_are_http_with_host_and_port_only() {
-        for (text, expected) in [
-            ("http://10.0.0.11:8080", Some(("10.0.0.11", 8080))),
-            ("http://app.internal", Some(("app.internal", 80))),
-            ("HTTP://App.Internal:81/", Some(("app.internal", 81))),
-            ("http://my_app:81", Some(("my_app", 81))),
-            ("http://[2001:DB8::1]:81", Some(("2001:db8::1", 81))),
-            ("http://[::1]", Some(("::1", 80))),
-            ("https://app", None),
-            ("ftp://app", None),
-            ("app:80", None),
-            ("http://", None),
-            ("http://app:80/path", None),
-            ("http://app?x", None),
-            ("http://user@app", None),
-            ("http://app:0", None),
-            ("http://app:65536", None),
-            ("http://app:+80", None),
-            ("http://app:", None),
-            ("http://a b", None),
-            ("http://-a", None),
-            ("http://a..b", None),
-            ("http://10.0.0.256", None),
-            ("http://2001:db8::1", None),
-            ("http://[::1]80", None),
-        ] {
-            let got = origin_url(text).ok();
-            assert_eq!(
-                got.as_ref().map(|(h, p)| (h.as_str(), *p)),
-                expected,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn https_origins_are_not_supported_rather_than_malformed() {
-        let refusal = origin_url("https://app:443").expect_err("https");
-        assert_eq!(refusal.kind, ProblemKind::NotSupported);
     }
 
     #[test]

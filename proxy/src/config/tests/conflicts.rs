@@ -1,0 +1,125 @@
+//! Values that are fine by themselves but not together.
+
+use super::{BASE, invalid, report, valid};
+
+#[test]
+fn values_that_clash_are_told_with_both_places() {
+    for (text, expected) in [
+        (
+            "[[listen]]\naddress = \"[::]:80\"",
+            "9: listen[1].address = \"[::]:80\": the same as listen[0].address on line 2 \
+             (hint: remove or change one of them)",
+        ),
+        (
+            "[[listen]]\naddress = \"0.0.0.0:80\"",
+            "9: listen[1].address = \"0.0.0.0:80\": clashes with listen[0].address on line 2: [::] is IPv4 and IPv6 \
+             (hint: keep [::] only)",
+        ),
+        (
+            "[admin]\nlisten = \"[::]:80\"",
+            "9: admin.listen = \"[::]:80\": the same as listen[0].address on line 2 (hint: give each its own port)",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:443\"\ntls = true",
+            "10: listen[1].tls = true: TLS needs a certificate, and there is none \
+             (hint: add a [[certificate]] with chain and key)",
+        ),
+        (
+            "[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]",
+            "9: upstream[1].name = \"app\": the same as upstream[0].name on line 4 \
+             (hint: remove or change one of them)",
+        ),
+        (
+            "[[upstream]]\nname = \"b\"\nservers = [\"http://b\", { url = \"http://B:80\" }]",
+            "10: upstream[1].servers[1].url = \"http://B:80\": the same as upstream[1].servers[0] on line 10 \
+             (hint: remove or change one of them)",
+        ),
+        (
+            "[[route]]\nupstream = \"app\"\npath = \"/\"",
+            "8: route[1]: the same as route[0] on line 6 (hint: remove or change one of them)",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\nupstream = \"ap\"",
+            "10: route[1].upstream = \"ap\": no upstream has this name (hint: did you mean \"app\"?)",
+        ),
+        (
+            "[[route]]\npath = \"/x\"\nupstream = \"other\"",
+            "10: route[1].upstream = \"other\": no upstream has this name (hint: upstreams: app)",
+        ),
+        (
+            "[shield]\nallow = [\"192.0.2.0/24\"]\nblock = [\"198.51.100.0/24\", \"192.0.2.0/24\"]",
+            "10: shield.block[1] = \"192.0.2.0/24\": both blocked and allowed: shield.allow[0] on line 9 is the same \
+             (hint: remove one of them; allow beats block)",
+        ),
+        (
+            "[shield]\ninterfaces = [\"eth0\", \"eth0\"]",
+            "9: shield.interfaces[1] = \"eth0\": the same as shield.interfaces[0] on line 9 \
+             (hint: remove or change one of them)",
+        ),
+        (
+            "[cache]\nmemory = \"1MiB\"\nmax_object = \"2MiB\"",
+            "10: cache.max_object = \"2MiB\": larger than cache.memory, which is 1MiB \
+             (hint: lower it, or raise cache.memory)",
+        ),
+        (
+            "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nwhere = { status = [401] }",
+            "13: detect[0].where.status = [401]: requests have no status \
+             (hint: write count = \"responses\", or remove status)",
+        ),
+        (
+            "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nblock_max = \"30m\"",
+            "13: detect[0].block_max = \"30m\": shorter than the first block, which lasts 1h \
+             (hint: raise it, or lower block_for)",
+        ),
+        (
+            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\n[[certificate]]\nchain = \"/c\"\nkey = \"/k2\"",
+            "12: certificate[1].chain = \"/c\": the same as certificate[0].chain on line 9 \
+             (hint: remove or change one of them)",
+        ),
+    ] {
+        assert_eq!(report(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn lists_larger_than_the_kernels_tables_are_refused() {
+    let entries: Vec<String> = (0..65).map(|n| format!("\"198.18.{n}.0/24\"")).collect();
+    let list = |name: &str| {
+        format!(
+            "[shield]\n{name} = [{}]\ntables.prefixes = 64",
+            entries.join(", ")
+        )
+    };
+    for name in ["allow", "block"] {
+        assert_eq!(
+            report(&list(name)),
+            format!(
+                "8: shield: {name} has 65 IPv4 prefixes, and there is room for 64 \
+                 (hint: raise shield.tables.prefixes)"
+            )
+        );
+    }
+    // Single addresses have a table of their own.
+    let addresses: Vec<String> = (0..65).map(|n| format!("\"198.18.0.{n}\"")).collect();
+    valid(&format!(
+        "{BASE}[shield]\nblock = [{}]\ntables.prefixes = 64",
+        addresses.join(", ")
+    ));
+}
+
+#[test]
+fn an_upstream_has_at_most_64_servers() {
+    let servers = |count: usize| {
+        let urls: Vec<String> = (0..count)
+            .map(|n| format!("\"http://10.0.0.{n}\""))
+            .collect();
+        format!(
+            "{BASE}[[upstream]]\nname = \"b\"\nservers = [{}]",
+            urls.join(", ")
+        )
+    };
+    valid(&servers(64));
+    let told = invalid(&servers(65));
+    assert_eq!(told.problems.len(), 1);
+    assert_eq!(told.problems[0].key, "upstream[1].servers[64]");
+}

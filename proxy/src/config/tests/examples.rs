@@ -1,0 +1,281 @@
+//! The shipped examples, defaults, and where values end up.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{invalid, valid};
+use crate::config::load;
+use crate::net::Transport;
+use crate::route::{HostPattern, PathPattern};
+
+#[test]
+fn every_shipped_example_is_valid() {
+    let files = examples();
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        if let Err(invalid) = load(&file) {
+            panic!("{}", invalid.report());
+        }
+    }
+}
+
+/// Taking the line of a key out changes nothing if what it says is the default, and something if it is not.
+#[test]
+fn the_reference_says_default_exactly_where_it_shows_the_default() {
+    let text = example("weir.toml");
+    let whole = valid(&text);
+    let mut compared = 0;
+    for (index, line) in text.lines().enumerate() {
+        let Some((_, comment)) = line.split_once("# ") else {
+            continue;
+        };
+        let key_is_alone =
+            line.contains(" = ") && !line.starts_with('#') && !line.contains("= [   ");
+        if !key_is_alone || !comment.starts_with("default") {
+            continue;
+        }
+        let without: Vec<&str> = text
+            .lines()
+            .enumerate()
+            .map(|(at, line)| if at == index { "" } else { line })
+            .collect();
+        let same = valid(&without.join("\n")) == whole;
+        // "default: []": the default is another than what is shown.
+        let shows_another = [
+            "default: []",
+            "default: none",
+            "default: any",
+            "default: all",
+            "default: \"/\"",
+        ]
+        .iter()
+        .chain(&[
+            "default: false",
+            "default: what [limits]",
+            "default: shield.block_for",
+        ])
+        .any(|other| comment.starts_with(other));
+        assert_eq!(same, !shows_another, "line {}: {line}", index + 1);
+        compared += 1;
+    }
+    assert!(compared > 40, "only {compared} lines claim a default");
+}
+
+/// `… ; 100ms to 5m` in a key's comment is what the key's refusal names.
+#[test]
+fn the_reference_says_each_bound_as_it_is() {
+    let text = example("weir.toml");
+    let mut compared = 0;
+    for (index, line) in text.lines().enumerate() {
+        let Some((key, least, most)) = claimed_bounds(line) else {
+            continue;
+        };
+        let beyond = if least.ends_with(['s', 'm', 'h']) {
+            "\"1000000days\""
+        } else {
+            "0x0fff_ffff_ffff_ffff"
+        };
+        let mut lines: Vec<&str> = text.lines().collect();
+        let changed = format!("{key} = {beyond}");
+        lines[index] = &changed;
+        let told = invalid(&lines.join("\n"));
+        assert_eq!(told.problems.len(), 1, "{}", told.report());
+        assert_eq!(told.problems[0].line, index + 1);
+        assert_eq!(
+            told.problems[0].hint,
+            format!("write a value from {least} to {most}"),
+            "{line}"
+        );
+        compared += 1;
+    }
+    assert!(compared > 18, "only {compared} lines claim bounds");
+}
+
+/// Key and both bounds of a line such as `drain = "30s"   # default: …; 0s to 1h`.
+fn claimed_bounds(line: &str) -> Option<(&str, String, String)> {
+    let (setting, comment) = line.split_once("# ")?;
+    let (key, value) = setting.split_once(" = ")?;
+    if value.starts_with(['{', '[']) {
+        return None;
+    }
+    let (before, after) = comment.rsplit_once(" to ")?;
+    let bound = |word: &str| word.trim_end_matches([';', '.', ')']).replace(',', "");
+    let least = bound(before.split_whitespace().last()?);
+    let most = bound(after.split_whitespace().next()?);
+    let numeric = |bound: &str| bound.starts_with(|c: char| c.is_ascii_digit());
+    (numeric(&least) && numeric(&most)).then_some((key.trim(), least, most))
+}
+
+#[test]
+fn the_minimal_file_gets_the_documented_defaults() {
+    let settings = valid(&example("minimal.toml"));
+    assert_eq!(settings.process.run_dir, Path::new("/run/weir"));
+    assert_eq!(settings.process.state_dir, Path::new("/var/lib/weir"));
+    assert!(settings.process.workers >= 1);
+    assert_eq!(settings.shield.interfaces, [""; 0]);
+    assert!(settings.shield.enforce);
+    assert_eq!(settings.shield.pin_dir, Path::new("/sys/fs/bpf/weir"));
+    assert_eq!(settings.shield.block_for, Duration::from_hours(1));
+    assert_eq!(settings.shield.malformed, weir_common::Policy::Drop);
+    assert_eq!(settings.shield.fragments, weir_common::Policy::Drop);
+    assert_eq!(settings.shield.tables.sources, 1_000_000);
+    assert_eq!(settings.shield.tables.blocks, 1_000_000);
+    assert_eq!(settings.shield.tables.prefixes, 65_536);
+    let listen = &settings.listen[0];
+    assert_eq!(listen.transport, Transport::Cleartext);
+    assert!(listen.http.http1 && listen.http.http2);
+    assert_eq!(listen.limits.header_bytes, 32_768);
+    assert_eq!(listen.limits.body_bytes, 104_857_600);
+    assert_eq!(listen.limits.idle_timeout, Duration::from_mins(1));
+    assert_eq!(settings.drain, Duration::from_secs(30));
+    let upstream = &settings.upstreams[0];
+    assert_eq!(upstream.servers[0].weight, 1);
+    assert_eq!(upstream.eject.failures, 5);
+    assert_eq!(upstream.limits.connections, 1000);
+    assert_eq!(upstream.timeouts.connect, Duration::from_secs(1));
+    assert_eq!(settings.routes[0].host, HostPattern::Any);
+    assert_eq!(settings.routes[0].path, PathPattern::Prefix("/".into()));
+    assert!(!settings.routes[0].cache);
+    assert_eq!(settings.cache.memory, 256 << 20);
+    assert_eq!(settings.cache.max_object, 64 << 20);
+    assert_eq!(settings.admin.listen, None);
+    assert_eq!(settings.log.access, crate::telemetry::AccessTarget::Stdout);
+}
+
+#[test]
+fn values_arrive_where_they_belong() {
+    let settings = valid(
+        r#"
+        [process]
+        workers = 3
+        [shield]
+        interfaces = ["eth0", "eth1.100"]
+        mode = "generic"
+        enforce = false
+        allow = ["10.0.0.0/8", "10.0.0.0/8"]
+        block = ["203.0.113.7", "2001:db8::/32"]
+        block_for = "2days"
+        fragments = "count"
+        sanity.malformed = "pass"
+        tables = { sources = 0x800, blocks = 2048, prefixes = 128 }
+        [limits]
+        streams = 50
+        header_fields = 60
+        header_bytes = 16384
+        drain = "0s"
+        [[listen]]
+        address = "127.0.0.1:8443"
+        tls = true
+        http = ["2"]
+        limits = { streams = 7 }
+        [[certificate]]
+        chain = "/a.pem"
+        key = "/a.key"
+        [[upstream]]
+        name = "first"
+        servers = ["http://a:1"]
+        [[upstream]]
+        name = "second"
+        servers = ["http://b:1", { url = "http://[::1]:2", weight = 9 }]
+        protocol = "http/1.1"
+        eject.for = "5s"
+        [[route]]
+        host = "*.Example.com"
+        path = "=/x"
+        upstream = "second"
+        cache = true
+        reveal_origin = true
+        [cache]
+        memory = "32MiB"
+        [[detect]]
+        name = "r1"
+        count = "responses"
+        where.status = [401]
+        limit = 5
+        window = "10s"
+        [log]
+        access = "/var/log/weir.log"
+        "#,
+    );
+    assert_eq!(settings.process.workers, 3);
+    let shield = &settings.shield;
+    assert_eq!(shield.interfaces, ["eth0", "eth1.100"]);
+    assert_eq!(shield.mode, crate::xdp::Mode::Generic);
+    assert!(!shield.enforce);
+    assert_eq!(
+        shield.allow,
+        ["10.0.0.0/8".parse().expect("prefix")],
+        "repeated entries are one"
+    );
+    assert_eq!(shield.block.len(), 2);
+    assert_eq!(shield.malformed, weir_common::Policy::Pass);
+    assert_eq!(shield.fragments, weir_common::Policy::Count);
+    assert_eq!(shield.tables.sources, 2048);
+    assert_eq!(settings.drain, Duration::ZERO);
+    let listen = &settings.listen[0];
+    assert_eq!(listen.transport, Transport::Tls);
+    assert!(!listen.http.http1 && listen.http.http2);
+    assert_eq!(listen.limits.streams, 7, "the listener's own limit wins");
+    assert_eq!(
+        listen.limits.header_fields, 60,
+        "the rest comes from [limits]"
+    );
+    assert_eq!(
+        listen.limits.header_bytes, 16_384,
+        "a plain number is bytes"
+    );
+    let server = &settings.upstreams[1].servers[1];
+    assert_eq!(
+        (server.host.as_str(), server.port, server.weight),
+        ("::1", 2, 9)
+    );
+    assert_eq!(settings.upstreams[1].eject.duration, Duration::from_secs(5));
+    let route = &settings.routes[0];
+    assert_eq!(route.host, HostPattern::Below("example.com".into()));
+    assert_eq!(route.path, PathPattern::Exact("/x".into()));
+    assert_eq!(route.upstream, 1);
+    assert!(route.cache && route.reveal_origin);
+    assert_eq!(
+        settings.cache.max_object,
+        32 << 20,
+        "the default is at most `memory`"
+    );
+    let rule = &settings.detect[0];
+    assert_eq!(rule.filter.status, [401]);
+    assert_eq!(
+        rule.block_for,
+        Duration::from_hours(48),
+        "default: shield.block_for"
+    );
+    assert_eq!(
+        rule.block_max,
+        Duration::from_hours(48),
+        "never shorter than block_for"
+    );
+    assert_eq!(
+        settings.log.access,
+        crate::telemetry::AccessTarget::File("/var/log/weir.log".into())
+    );
+}
+
+fn examples() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the workspace has config/")
+        .map(|entry| entry.expect("a readable entry").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn example(name: &str) -> String {
+    let path = examples()
+        .into_iter()
+        .find(|path| path.ends_with(name))
+        .expect("the example");
+    std::fs::read_to_string(path).expect("readable")
+}

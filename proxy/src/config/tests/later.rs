@@ -1,0 +1,158 @@
+//! Keys and values of later versions.
+
+use super::{BASE, invalid, report};
+use crate::config::ProblemKind;
+
+/// Every key of the product that this version leaves out, each in a file that is valid without it.
+#[test]
+fn keys_of_later_versions_are_refused_as_such() {
+    for (header, keys) in [
+        ("", &["cluster = { node = \"a\" }"][..]),
+        ("[process]", &["user = \"weir\""]),
+        (
+            "[shield]",
+            &[
+                "feeds = []",
+                "amplification_ports = [53]",
+                "failsafe_ports = [22]",
+                "manage_sysctls = false",
+                "limits = { syn = { rate = 1, burst = 1 } }",
+                "syn_cookies = { mode = \"auto\" }",
+            ],
+        ),
+        (
+            "[shield.sanity]",
+            &[
+                "bad_flags = \"drop\"",
+                "spoofed = \"drop\"",
+                "amplification = \"drop\"",
+                "icmp = \"drop\"",
+                "quic = \"drop\"",
+                "closed_ports = \"pass\"",
+            ],
+        ),
+        ("[limits]", &["min_body_rate = 500", "upgrades = 1"]),
+        (
+            "[[listen]]\naddress = \"[::]:81\"",
+            &["proxy_protocol_from = []", "trust_forwarded_from = []"],
+        ),
+        (
+            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"",
+            &["names = []"],
+        ),
+        (
+            "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]",
+            &[
+                "hash_on = \"uri\"",
+                "sticky = {}",
+                "health = {}",
+                "retry = {}",
+                "tls = {}",
+                "send_proxy_protocol = \"off\"",
+            ],
+        ),
+        (
+            "[[route]]\npath = \"/x\"\nupstream = \"app\"",
+            &[
+                "methods = [\"GET\"]",
+                "headers = {}",
+                "redirect = {}",
+                "respond = {}",
+                "strip_prefix = false",
+                "rewrite = {}",
+                "request_headers = {}",
+                "response_headers = {}",
+                "limit = {}",
+                "max_body = 1",
+                "compress = true",
+            ],
+        ),
+        (
+            "[cache]",
+            &[
+                "disk = {}",
+                "stale_while_revalidate = \"0s\"",
+                "stale_if_error = \"0s\"",
+            ],
+        ),
+    ] {
+        for key in keys {
+            let text = if header.is_empty() {
+                format!("{key}\n{BASE}")
+            } else {
+                format!("{BASE}{header}\n{key}\n")
+            };
+            let told = invalid(&text);
+            assert_eq!(told.problems.len(), 1, "{key}: {}", told.report());
+            let problem = &told.problems[0];
+            assert_eq!(problem.kind, ProblemKind::NotSupported, "{key}");
+            assert_eq!(
+                problem.message,
+                format!("`{}` is not supported by this version of weir", problem.key)
+            );
+            assert_eq!(problem.hint, "remove it");
+        }
+    }
+}
+
+#[test]
+fn a_later_table_is_refused_at_its_header() {
+    assert_eq!(
+        report("[shield.limits]\nsyn = { rate = 200, burst = 400 }"),
+        "8: shield.limits: `shield.limits` is not supported by this version of weir (hint: remove it)"
+    );
+}
+
+#[test]
+fn values_of_later_versions_are_refused_as_such() {
+    let upstream =
+        |line: &str| format!("[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]\n{line}");
+    let rule = |line: &str| format!("[[detect]]\nname = \"r\"\nlimit = 1\nwindow = \"1s\"\n{line}");
+    for (text, line, hint) in [
+        (
+            upstream("balance = \"maglev\""),
+            11,
+            "supported: \"round-robin\"",
+        ),
+        (
+            upstream("protocol = \"h2\""),
+            11,
+            "supported: \"auto\", \"http/1.1\"",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:81\"\nhttp = [\"1.1\", \"3\"]".to_owned(),
+            10,
+            "supported: \"1.1\", \"2\"",
+        ),
+        (
+            "[[upstream]]\nname = \"b\"\nservers = [\"https://b\"]".to_owned(),
+            10,
+            "use http://",
+        ),
+        (
+            "[[route]]\npath = \"~^/a$\"\nupstream = \"app\"".to_owned(),
+            9,
+            "write a prefix such as \"/static/\", or \"=/exact\"",
+        ),
+        (
+            rule("count = \"tls-failures\""),
+            12,
+            "supported: \"requests\", \"responses\"",
+        ),
+        (
+            rule("count = \"requests\"\nscope = \"prefix\""),
+            13,
+            "supported: \"source\"",
+        ),
+    ] {
+        let told = invalid(&format!("{BASE}{text}"));
+        assert_eq!(told.problems.len(), 1, "{}", told.report());
+        let problem = &told.problems[0];
+        assert_eq!(
+            (problem.kind, problem.line),
+            (ProblemKind::NotSupported, line),
+            "{text}"
+        );
+        assert_eq!(problem.hint, hint);
+    }
+}
