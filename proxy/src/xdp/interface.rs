@@ -1,0 +1,206 @@
+//! Network interfaces as rtnetlink shows them (rtnetlink(7)): index, MTU, and which XDP programs hang where.
+//!
+//! aya attaches but cannot tell which mode it got or what is attached already. One request and one answer a call; the
+//! answers are those of the calling thread's network namespace.
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+
+use super::AttachedMode;
+
+/// An interface and what is attached to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) index: u32,
+    /// Bytes.
+    pub(super) mtu: u32,
+    /// XDP programs, at most one per hook.
+    pub(super) programs: Vec<Attached>,
+}
+
+/// An attached XDP program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attached {
+    pub(super) hook: Hook,
+    pub(super) program_id: u32,
+}
+
+/// Where in the receive path a program hangs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hook {
+    Native,
+    Generic,
+    /// On the network card itself; weir never attaches there.
+    Offloaded,
+}
+
+impl Link {
+    /// The mode in which `program_id` is attached here, if it is.
+    pub(super) fn mode_of(&self, program_id: u32) -> Option<AttachedMode> {
+        let attached = self.programs.iter().find(|p| p.program_id == program_id)?;
+        match attached.hook {
+            Hook::Native => Some(AttachedMode::Native),
+            Hook::Generic => Some(AttachedMode::Generic),
+            Hook::Offloaded => None,
+        }
+    }
+}
+
+/// The interface called `name`; `None` if there is none.
+pub(super) fn by_name(name: &str) -> io::Result<Option<Link>> {
+    if name.is_empty() || name.len() >= IFNAMSIZ {
+        return Ok(None);
+    }
+    let mut request = LinkMessage::default();
+    request
+        .attributes
+        .push(LinkAttribute::IfName(name.to_owned()));
+    get(request)
+}
+
+/// The interface with `index`; `None` if there is none.
+pub(super) fn by_index(index: u32) -> io::Result<Option<Link>> {
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    get(request)
+}
+
+/// Takes off a program that was attached without a bpf link, in `mode`.
+pub(super) fn clear(index: u32, mode: AttachedMode) -> io::Result<()> {
+    let mut request = LinkMessage::default();
+    request.header.index = index;
+    request.attributes.push(LinkAttribute::Xdp(vec![
+        LinkXdp::Fd(-1),
+        LinkXdp::Flags(match mode {
+            AttachedMode::Generic => XDP_FLAGS_SKB_MODE,
+            AttachedMode::Native => XDP_FLAGS_DRV_MODE,
+        }),
+    ]));
+    exchange(
+        RouteNetlinkMessage::SetLink(request),
+        NLM_F_REQUEST | NLM_F_ACK,
+    )
+    .map(|_| ())
+}
+
+/// The names of all interfaces, for hints. Empty if they cannot be read.
+pub(super) fn names() -> Vec<String> {
+    let Ok(interfaces) = nix::net::if_::if_nameindex() else {
+        return Vec::new();
+    };
+    interfaces
+        .iter()
+        .map(|interface| interface.name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn get(request: LinkMessage) -> io::Result<Option<Link>> {
+    match exchange(RouteNetlinkMessage::GetLink(request), NLM_F_REQUEST) {
+        Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some(read(link))),
+        Ok(_) => Err(io::Error::other("rtnetlink gave no link")),
+        Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn exchange(request: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    let answer =
+        NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(io::Error::other)?;
+    match answer.payload {
+        NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(None),
+    }
+}
+
+fn read(message: LinkMessage) -> Link {
+    let mut link = Link {
+        name: String::new(),
+        index: message.header.index,
+        mtu: 0,
+        programs: Vec::new(),
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Xdp(xdp) => link.programs = xdp.iter().filter_map(attached).collect(),
+            _ => {}
+        }
+    }
+    link
+}
+
+/// The per-hook program ids are there since Linux 4.19; `IFLA_XDP_PROG_ID` is not if programs hang on two hooks.
+fn attached(xdp: &LinkXdp) -> Option<Attached> {
+    let (hook, program_id) = match *xdp {
+        LinkXdp::DrvProgId(id) => (Hook::Native, id),
+        LinkXdp::SkbProgId(id) => (Hook::Generic, id),
+        LinkXdp::HwProgId(id) => (Hook::Offloaded, id),
+        _ => return None,
+    };
+    Some(Attached { hook, program_id })
+}
+
+/// Longest interface name with its NUL, bytes; `linux/if.h`.
+const IFNAMSIZ: usize = 16;
+/// `linux/if_link.h`
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+/// `linux/if_link.h`
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_found_by_name_and_index() {
+        let by_name = by_name("lo")
+            .expect("rtnetlink answers")
+            .expect("lo exists");
+        let by_index = by_index(by_name.index).expect("rtnetlink answers");
+        assert_eq!(by_index.map(|link| link.name).as_deref(), Some("lo"));
+    }
+
+    #[test]
+    fn a_name_that_no_interface_has_is_none() {
+        for name in ["", "nosuchif0", "a-name-longer-than-any-interface"] {
+            assert_eq!(by_name(name).expect("rtnetlink answers"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_hook_is_read() {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::Xdp(vec![
+            LinkXdp::ProgId(7),
+            LinkXdp::DrvProgId(7),
+            LinkXdp::HwProgId(8),
+        ]));
+        let link = read(message);
+        assert_eq!(link.mode_of(7), Some(AttachedMode::Native));
+        assert_eq!(link.mode_of(8), None);
+        assert_eq!(link.programs.len(), 2);
+    }
+}
