@@ -6,6 +6,7 @@ pub mod api;
 pub mod check;
 pub mod client;
 pub mod network;
+mod query;
 mod routes;
 pub mod server;
 pub mod socket;

@@ -1,11 +1,10 @@
 //! From a request to its answer: path, method, query and content checked, then one call of [`Control`]. No I/O.
 
 use http::{Method, StatusCode};
-use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Control, Failure, FailureKind, api, check, network};
+use super::{Control, Failure, FailureKind, api, query};
 
 /// What a connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +129,7 @@ impl Endpoint {
                 samples: control.recent_samples(),
                 ..control.drops()?
             }),
-            Self::Sources => Answer::ok(&control.sources(&sources_query(query)?)?),
+            Self::Sources => Answer::ok(&control.sources(&query::sources(query)?)?),
             Self::Blocks => Answer::ok(&control.blocks()?),
             Self::Allows => Answer::ok(&control.allows()?),
             Self::Upstreams => Answer::ok(&control.upstreams()),
@@ -144,8 +143,8 @@ impl Endpoint {
                 request.check()?;
                 Answer::ok(&control.allow(&request)?)
             }
-            Self::Unblock => Answer::ok(&control.unblock(&networks_query(query)?)?),
-            Self::Disallow => Answer::ok(&control.disallow(&networks_query(query)?)?),
+            Self::Unblock => Answer::ok(&control.unblock(&query::networks(query)?)?),
+            Self::Disallow => Answer::ok(&control.disallow(&query::networks(query)?)?),
             Self::Reload => match control.reload() {
                 Ok(reloaded) => Answer::ok(&reloaded),
                 Err(failed) => reload_failed(&failed),
@@ -240,107 +239,10 @@ fn reload_failed(failed: &api::ReloadFailed) -> Answer {
 
 fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(content).map_err(|error| {
-        invalid(
+        Failure::new(
+            FailureKind::Invalid,
             format!("the content is not what was expected: {error}"),
             r#"send JSON such as {"networks": ["192.0.2.7"]}"#,
         )
     })
-}
-
-fn sources_query(query: &str) -> Result<api::SourcesQuery, Failure> {
-    let mut wanted = api::SourcesQuery {
-        network: None,
-        top: check::TOP_DEFAULT,
-        sort: api::SourceOrder::default(),
-    };
-    for pair in pairs(query) {
-        let (name, value) = pair?;
-        match name {
-            "network" => wanted.network = Some(one_network(&value)?),
-            "top" => {
-                wanted.top = value
-                    .parse()
-                    .ok()
-                    .filter(|top| (1..=check::TOP_MAX).contains(top))
-                    .ok_or_else(|| {
-                        invalid(format!("`{value}` is no value for top"), "1 to 10000")
-                    })?;
-            }
-            "sort" => {
-                wanted.sort = serde_json::from_value(serde_json::Value::String(value.clone()))
-                    .map_err(|_unknown_word| {
-                        invalid(
-                            format!("`{value}` is no value for sort"),
-                            "packets, bytes, syns or dropped",
-                        )
-                    })?;
-            }
-            other => return Err(unknown_parameter(other, "network, top or sort")),
-        }
-    }
-    Ok(wanted)
-}
-
-fn networks_query(query: &str) -> Result<api::NetworksRequest, Failure> {
-    let mut networks = Vec::new();
-    for pair in pairs(query) {
-        match pair? {
-            ("network", value) => networks.push(one_network(&value)?),
-            (other, _) => return Err(unknown_parameter(other, "network")),
-        }
-    }
-    let request = api::NetworksRequest { networks };
-    request.check()?;
-    Ok(request)
-}
-
-fn one_network(text: &str) -> Result<IpNet, Failure> {
-    network::parse(text)
-        .map(|parsed| parsed.network)
-        .map_err(|refused| invalid(refused.message, refused.hint))
-}
-
-/// `name=value` pairs with percent-encoded values (RFC 3986 §2.1). Names are never encoded here.
-fn pairs(query: &str) -> impl Iterator<Item = Result<(&str, String), Failure>> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode(value).ok_or_else(|| {
-                invalid(
-                    format!("`{value}` is not percent-encoded text"),
-                    "write %2F for a slash, or the slash itself",
-                )
-            })?;
-            Ok((name, value))
-        })
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let (high, low) = (*rest.first()?, *rest.get(1)?);
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        decoded.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(decoded).ok()
-}
-
-fn unknown_parameter(name: &str, known: &str) -> Failure {
-    invalid(
-        format!("there is no parameter `{name}` here"),
-        format!("known: {known}"),
-    )
-}
-
-fn invalid(error: String, hint: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Invalid, error, hint)
 }
