@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use weir_lab::topology::{attacker_v4, client_v4};
+use weir_lab::topology::{attacker_v4, attacker_v6, client_v4};
 use weir_lab::{Client, Config, Lab, Protocol, Weir, client, until, within};
 
 use crate::lists::is_served;
@@ -58,25 +58,25 @@ fn a_source_that_breaks_a_rule_is_blocked_within_a_second_and_for_as_long_as_the
 {
     let lab = Lab::new()?;
     let weir = Weir::start(&lab, &config())?;
-    for (attacker, protocol) in [
-        (attacker_v4(0), Protocol::Http1),
-        (attacker_v4(1), Protocol::Http2),
+    for (attacker, protocol, network) in [
+        (attacker_v4(0), Protocol::Http1, "10.77.2.11"),
+        (attacker_v4(1), Protocol::Http2, "10.77.2.12"),
+        (attacker_v6(0), Protocol::Http2, "fd77:0:0:2::/64"),
     ] {
         let client = lab.client(attacker, protocol)?;
-        let address = attacker.to_string();
         // At the limit, nothing happens.
         hammer(&lab, &client, "/", LIMIT)?;
-        ensure!(weir.block_of(&address)?.is_none(), "blocked at the limit");
+        ensure!(weir.block_of(network)?.is_none(), "blocked at the limit");
 
         hammer(&lab, &client, "/", 1)?;
-        let entry = within(REACTION, "the block", || weir.block_of(&address))?;
+        let entry = within(REACTION, "the block", || weir.block_of(network))?;
         ensure!(entry["origin"] == "detect:hammering", "{entry}");
         ensure!(
             !entry["reason"].as_str().unwrap_or("").is_empty(),
             "{entry}"
         );
         let dropped = weir.counted("blocked")?;
-        ensure!(!is_served(&lab, attacker)?, "{address} is blocked");
+        ensure!(!is_served(&lab, attacker)?, "{attacker} is blocked");
         ensure!(
             weir.counted("blocked")? > dropped,
             "its packets are dropped"

@@ -1,12 +1,14 @@
 //! Floods that the shield drops, counted to the packet.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use weir_lab::topology::{
-    ATTACKER_SIDE, BOTNET_V4, BOTNET_V6, SPOOFED_V4, SPOOFED_V6, attacker_v4, client_v4,
+    ATTACKER_SIDE, BOTNET_V4, BOTNET_V6, SPOOFED_V4, SPOOFED_V6, attacker_v4, client_v4, client_v6,
 };
-use weir_lab::{Config, Flood, Kind, Lab, Protocol, Sources, Weir};
+use weir_lab::{Config, Flood, Kind, Lab, Load, LoadPlan, Protocol, Sources, Weir, until};
 
-use crate::Test;
+use crate::{SOON, Test};
 
 #[test]
 fn every_packet_of_a_flood_from_blocked_sources_is_dropped_and_counted() -> Test {
@@ -44,7 +46,7 @@ fn every_packet_of_a_flood_from_blocked_sources_is_dropped_and_counted() -> Test
             ..Flood::syns(sources, 2_000)
         };
         let before = weir.counted("blocked")?;
-        flood.send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+        flood.send_counted(&lab.attackers, || weir.counted("blocked"))?;
         let blocked = weir.counted("blocked")? - before;
         ensure!(blocked == 2_000, "{flood:?}: {blocked} counted as blocked");
     }
@@ -52,6 +54,38 @@ fn every_packet_of_a_flood_from_blocked_sources_is_dropped_and_counted() -> Test
     ensure!(sources["sources"][0]["dropped"] == 2_000, "{sources}");
     ensure!(lab.get(client_v4(0), Protocol::Http2, "/")?.status == 200);
     Ok(())
+}
+
+#[test]
+fn clients_are_served_while_a_flood_is_dropped() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &Config::default())?;
+    weir.ok(&["block", BOTNET_V4])?;
+    let before = weir.counted("blocked")?;
+    let flood = Flood {
+        rate: Some(50_000),
+        ..Flood::syns(Sources::Within(BOTNET_V4.parse()?), 150_000)
+    };
+    let flooding = flood.start(&lab.attackers)?;
+    let plan = LoadPlan {
+        clients: [client_v4(0), client_v4(1), client_v6(0)]
+            .into_iter()
+            .zip(Protocol::ALL.into_iter().cycle())
+            .map(|(source, protocol)| lab.client(source, protocol))
+            .collect::<anyhow::Result<_>>()?,
+        paths: vec!["/".into(), "/static/a".into()],
+        pace: Duration::from_millis(10),
+        requests_per_connection: 5,
+        most_requests: 10_000,
+    };
+    let load = Load::start(&lab.clients, plan)?;
+    let report = flooding.finish()?;
+    let stats = load.finish()?;
+    ensure!(stats.failed == 0, "{:?}", stats.failures);
+    ensure!(stats.succeeded > 100, "{}", stats.succeeded);
+    until(SOON, "the whole flood to be counted as blocked", || {
+        Ok(weir.counted("blocked")? == before + report.sent)
+    })
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn drops_go_on_and_can_be_read_when_weir_was_killed() -> Test {
     weir.kill()?;
 
     let before = weir.counted("blocked")?;
-    botnet(2_000)?.send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+    botnet(2_000)?.send_counted(&lab.attackers, || weir.counted("blocked"))?;
     let blocked = weir.counted("blocked")? - before;
     ensure!(blocked == 2_000, "{blocked} were counted as blocked");
     let sources = weir.json(&["sources", "--sort", "dropped", "--top", "3"])?;
@@ -47,7 +47,7 @@ fn a_restart_takes_over_with_all_entries_and_counters_and_misses_no_packet() -> 
     let lab = Lab::new()?;
     let mut weir = Weir::start(&lab, &Config::default())?;
     weir.ok(&["block", BOTNET_V4, "--reason", "kept"])?;
-    botnet(500)?.send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+    botnet(500)?.send_counted(&lab.attackers, || weir.counted("blocked"))?;
     let before = weir.counted("blocked")?;
     ensure!(before == 500, "{before} were counted as blocked");
 

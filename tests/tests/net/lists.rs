@@ -13,7 +13,7 @@ use crate::{SOON, Test};
 pub(crate) fn is_served(lab: &Lab, source: IpAddr) -> Result<bool> {
     let client = lab
         .client(source, Protocol::Http1)?
-        .patience(Duration::from_millis(400));
+        .patience(Duration::from_millis(800));
     let answer = lab.namespace_of(source).run(|| client.get_blocking("/"))?;
     Ok(answer.is_ok_and(|answer| answer.status == 200))
 }

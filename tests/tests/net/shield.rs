@@ -112,7 +112,7 @@ fn generic_mode_drops_as_native_does() -> Test {
     ensure!(modes.iter().all(|i| i["mode"] == "generic"), "{status}");
     weir.ok(&["block", BOTNET_V4])?;
     Flood::syns(Sources::Within(BOTNET_V4.parse()?), 1_000)
-        .send_counted(&lab.attackers, || weir.arrived(ATTACKER_SIDE))?;
+        .send_counted(&lab.attackers, || weir.counted("blocked"))?;
     ensure!(weir.counted("blocked")? == 1_000);
     ensure!(lab.get(client_v4(0), Protocol::Http2, "/")?.status == 200);
     Ok(())
