@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use crate::workspace::Workspace;
-use crate::{build, exec, host, setup, step};
+use crate::{ebpf, exec, host, setup, step};
 
 /// `args` are the demo's own.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
@@ -13,16 +13,15 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()
         "it makes network namespaces and loads a packet filter",
     )?;
     setup::run(setup::Extent::Work)?;
-    build::run(workspace)?;
-    step::loud("demo", || {
-        exec::check(exec::cargo(workspace).args([
-            "build",
-            "--release",
-            "--package",
-            "weir-tests",
-            "--bin",
-            "weir-demo",
-        ]))
+    ebpf::run(workspace)?;
+    step::loud("weir and its demo", || {
+        // Both packages at once, so that their dependencies have the same features and are compiled once.
+        exec::check(
+            exec::cargo(workspace)
+                .args(["build", "--release"])
+                .args(["--package", "weir", "--package", "weir-tests"])
+                .args(["--bin", "weir", "--bin", "weir-demo"]),
+        )
     })?;
     exec::replace(
         Command::new(workspace.release("weir-demo"))

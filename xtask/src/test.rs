@@ -88,41 +88,44 @@ fn summarise(rings: &[Ring], outcomes: &[(bool, Duration)]) {
     }
 }
 
+/// Everything that runs in the test process itself. `tidy` sees to it that no crate has tests elsewhere.
 fn unit(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
-    exec::check(
-        cargo_test(workspace)
-            .args(["--workspace", "--exclude", "weir-tests", "--"])
-            .args(args),
-    )?;
-    exec::check(
-        cargo_test(workspace)
-            .args(["--package", "weir-tests", "--lib", "--"])
-            .args(args),
-    )
+    let mut tests = exec::cargo(workspace);
+    tests.args([
+        "test",
+        "--workspace",
+        "--lib",
+        "--bin",
+        "weir",
+        "--bin",
+        "xtask",
+        "--",
+    ]);
+    exec::check(tests.args(args))?;
+    let mut examples = exec::cargo(workspace);
+    examples.args(["test", "--workspace", "--doc", "--"]);
+    exec::check(examples.args(args))
 }
 
 fn kernel(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
-    exec::check(
-        cargo_test(workspace)
-            .args(["--package", "weir-tests", "--test", "kernel", "--"])
-            .args(args),
-    )
+    exec::check(end_to_end(workspace, "kernel").args(args))
 }
 
-/// The net ring drives the binary that ships. One test at a time: each loads both cores, and floods are timed.
+/// Drives the binary that ships. One test at a time: each has a lab of its own, and floods take all cores.
 fn net(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
     build::run(workspace)?;
     exec::check(
-        cargo_test(workspace)
+        end_to_end(workspace, "net")
             .env("WEIR_BIN", workspace.release("weir"))
-            .args(["--package", "weir-tests", "--test", "net", "--"])
             .arg("--test-threads=1")
             .args(args),
     )
 }
 
-fn cargo_test(workspace: &Workspace) -> Command {
+/// `cargo test` of one binary of the end-to-end crate. The whole workspace is selected, so that dependencies have the
+/// same features as in the unit ring and are not compiled a second time.
+fn end_to_end(workspace: &Workspace, binary: &str) -> Command {
     let mut command = exec::cargo(workspace);
-    command.arg("test");
+    command.args(["test", "--workspace", "--test", binary, "--"]);
     command
 }

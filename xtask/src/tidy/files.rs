@@ -15,6 +15,9 @@ const UNSAFE_HOMES: [&str; 5] = [
     "proxy-ebpf/src/packet/",
 ];
 
+/// Test binaries of the end-to-end crate.
+const RINGS: [&str; 2] = ["tests/kernel/", "tests/net/"];
+
 /// Words that promise work instead of doing it; split, so that this file does not find itself.
 const PROMISES: [&str; 5] = [
     concat!("TO", "DO"),
@@ -40,6 +43,7 @@ pub(super) fn judge(source: &Source) -> Vec<Finding> {
         findings.extend(length(source));
         findings.extend(unsafe_code(source));
         findings.extend(test_names(source));
+        findings.extend(test_place(source));
     }
     if is_code(source) {
         findings.extend(promises(source));
@@ -149,6 +153,21 @@ fn test_names(source: &Source) -> Vec<Finding> {
             )
         })
         .collect()
+}
+
+/// `cargo xtask test` names the binaries it runs: one that it does not know would never run.
+fn test_place(source: &Source) -> Option<Finding> {
+    let (krate, inside) = source.path.split_once('/')?;
+    let stray = inside.starts_with("tests/")
+        && !(krate == "tests" && RINGS.iter().any(|ring| inside.starts_with(ring)));
+    stray.then(|| {
+        finding(
+            source,
+            0,
+            "test-has-a-ring",
+            "no ring runs this: unit tests lie in src/, end-to-end tests in tests/tests/kernel or tests/tests/net".to_owned(),
+        )
+    })
 }
 
 fn promises(source: &Source) -> Vec<Finding> {
@@ -303,7 +322,14 @@ mod tests {
                 "README.md",
                 format!("https://example.org{}x\n", MACHINE_PATHS[1]),
             ),
-            ("a/tests/x.rs", format!("//! x\n{}", "\n".repeat(LINES_MAX))),
+            (
+                "tests/tests/net/x.rs",
+                format!("//! x\n{}", "\n".repeat(LINES_MAX)),
+            ),
+            (
+                "a/src/x/tests.rs",
+                format!("//! x\n{}", "\n".repeat(LINES_MAX)),
+            ),
             (
                 "a/src/x.rs",
                 format!(
