@@ -184,7 +184,7 @@ impl Edit {
 /// Who carries an edit out.
 enum Target {
     Running(Client),
-    Pinned(Maps),
+    Pinned(Box<Maps>),
 }
 
 impl Target {
@@ -198,7 +198,7 @@ impl Target {
                     "no weir is running; editing the pinned maps in {} directly",
                     place.pin_dir.display()
                 ));
-                Ok(Self::Pinned(maps))
+                Ok(Self::Pinned(Box::new(maps)))
             }
             Err(other) => Err(other.into()),
         }

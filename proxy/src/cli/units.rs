@@ -52,10 +52,13 @@ pub(super) fn duration(seconds: f64) -> String {
     let Ok(duration) = Duration::try_from_secs_f64(seconds) else {
         return "-".to_owned();
     };
-    if duration < Duration::from_secs(10) {
-        return format!("{:.1}s", duration.as_secs_f64());
+    let (whole, tenths) = (duration.as_secs(), duration.subsec_millis() / 100);
+    if whole < 10 {
+        return match tenths {
+            0 => format!("{whole}s"),
+            _ => format!("{whole}.{tenths}s"),
+        };
     }
-    let whole = duration.as_secs();
     let parts = [
         (whole / 86_400, "d"),
         (whole / 3_600 % 24, "h"),
@@ -115,7 +118,10 @@ mod tests {
     #[test]
     fn durations_show_their_two_largest_units() {
         for (seconds, text) in [
-            (0.04, "0.0s"),
+            (0.0, "0s"),
+            (0.04, "0s"),
+            (0.4, "0.4s"),
+            (1.0, "1s"),
             (9.94, "9.9s"),
             (12.9, "12s"),
             (60.0, "1m"),

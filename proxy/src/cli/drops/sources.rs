@@ -95,15 +95,35 @@ impl Droppers {
         if self.rows.is_empty() {
             return out.line("no drops");
         }
+        if self.by == "prefix" {
+            self.prefixes().write(out)?;
+        } else {
+            self.sources().write(out)?;
+        }
+        more(self.total, self.rows.len(), out)
+    }
+
+    fn sources(&self) -> Table<4> {
         let mut table = Table::new([
-            (
-                if self.by == "prefix" {
-                    "PREFIX"
-                } else {
-                    "SOURCE"
-                },
-                Align::Left,
-            ),
+            ("SOURCE", Align::Left),
+            (dropped_heading(self.enforcing), Align::Right),
+            ("SHARE", Align::Right),
+            ("OF PACKETS", Align::Right),
+        ]);
+        for row in &self.rows {
+            table.row([
+                network::display(row.network),
+                units::count(row.dropped),
+                units::share(row.dropped, self.dropped),
+                units::count(row.packets),
+            ]);
+        }
+        table
+    }
+
+    fn prefixes(&self) -> Table<5> {
+        let mut table = Table::new([
+            ("PREFIX", Align::Left),
             ("SOURCES", Align::Right),
             (dropped_heading(self.enforcing), Align::Right),
             ("SHARE", Align::Right),
@@ -118,8 +138,7 @@ impl Droppers {
                 units::count(row.packets),
             ]);
         }
-        table.write(out)?;
-        more(self.total, self.rows.len(), out)
+        table
     }
 }
 
