@@ -149,7 +149,7 @@ pub(super) struct BlockArgs {
     /// Addresses or prefixes
     #[arg(value_name = "CIDR", required = true)]
     pub(super) networks: Vec<String>,
-    /// How long, 1s to 365d [default: `block_for` in [shield]]
+    /// How long, 1s to 365d [default: `shield.block_for`]
     #[arg(long = "for", value_name = "DURATION")]
     pub(super) duration: Option<String>,
     /// Why, for whoever reads the list later

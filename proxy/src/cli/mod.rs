@@ -2,7 +2,7 @@
 //! weir runs; edits go through the running weir if there is one; `status`, `upstreams` and `reload` need it.
 //!
 //! Results go to stdout: aligned text, or stable JSON with `--json`. Everything else goes to stderr: an error is one
-//! sentence and a hint. Exit codes are in [`exit`].
+//! sentence and a hint. Exit codes are in `exit`.
 
 mod args;
 mod check;
