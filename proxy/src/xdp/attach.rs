@@ -13,7 +13,7 @@ use aya::programs::{ProgramError, loaded_programs};
 use nix::errno::Errno;
 
 use super::error::{errno, kernel_hint};
-use super::interface::{self, Link};
+use super::interface::{self, Hook, Link};
 use super::load::{Loaded, PROGRAM};
 use super::{AttachedMode, Mode, ShieldError, links, pins};
 
@@ -116,8 +116,14 @@ pub(super) fn foreign(link: &Link, program_id: u32) -> ShieldError {
     let hint = if name == PROGRAM {
         "it may be another weir's, with another `pin_dir`: `weir detach` with that one's configuration".to_owned()
     } else {
+        let attached = link.programs.iter().find(|p| p.program_id == program_id);
+        let word = match attached.map(|program| program.hook) {
+            Some(Hook::Generic) => "xdpgeneric",
+            Some(Hook::Offloaded) => "xdpoffload",
+            Some(Hook::Native) | None => "xdp",
+        };
         format!(
-            "stop what attached it, or take it off with `ip link set dev {} xdp off`",
+            "end what attached it; if nothing that runs did, `ip link set dev {} {word} off` takes it off",
             link.name
         )
     };

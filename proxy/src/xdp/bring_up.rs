@@ -42,11 +42,11 @@ pub(super) fn run(
             Ok((ready.maps, interfaces))
         }
         Err(failure) => {
+            ready.restore_slots(lock, &before)?;
             if failure.moved {
                 // Programs that run already use the new maps; the command line must find those.
                 pins.commit(&resized)?;
             } else {
-                ready.restore_slots(lock, &before)?;
                 tidy(pins, placement);
             }
             Err(failure.error)
@@ -99,7 +99,7 @@ fn prepare(
     for name in &placement.resized {
         tracing::info!(
             map = name,
-            "its capacity changed: making a new one and copying its entries"
+            "its capacity changed: a new one takes its place"
         );
         maps.copy_list(lock, name, &pins.map(name))?;
     }
@@ -122,9 +122,12 @@ impl Ready {
         Ok(())
     }
 
+    /// Takes back the slots of interfaces that had none of weir's programs before.
     fn restore_slots(&mut self, lock: &Lock, before: &[InterfaceSlot]) -> Result<(), ShieldError> {
-        for slot in &self.slots {
-            self.maps.set_slot(lock, *slot, before[*slot as usize])?;
+        for ((_, step), slot) in self.plan.guard.iter().zip(&self.slots) {
+            if *step == Step::Attach {
+                self.maps.set_slot(lock, *slot, before[*slot as usize])?;
+            }
         }
         Ok(())
     }
@@ -138,6 +141,8 @@ impl Ready {
                 if phase(step) {
                     let target = pins.link(&link.name);
                     let loaded = &mut self.loaded[index];
+                    // Even if it fails, the program of this attach may be what guards the interface now.
+                    moved |= matches!(step, Step::Reattach { .. });
                     outcomes[index] = Some(take(loaded, link, step, settings.mode, &target)?);
                     moved |= *step != Step::Attach;
                 }
@@ -254,7 +259,7 @@ fn take(
 /// Removes what an attempt left that failed before any interface depended on it.
 fn tidy(pins: &PinDir, placement: &Placement<'_>) {
     let tidied = if placement.fresh {
-        pins.remove_layout()
+        pins.remove_layout().inspect(|()| pins.remove_root())
     } else {
         pins.discard_next()
     };

@@ -136,10 +136,11 @@ impl Lists {
         self.refresh_bits(lock)
     }
 
-    /// Copies every entry of `from` into the map of the same table.
+    /// Copies every entry of `from` into the map of the same table. The bits stay as they are: the program that runs
+    /// still looks into the old maps, and would stop if a new one that is not filled yet cleared its bit.
     pub(super) fn copy_from(
         &mut self,
-        lock: &Lock,
+        _lock: &Lock,
         table: Table,
         from: &dyn Entries,
         bound: usize,
@@ -152,8 +153,7 @@ impl Lists {
             }
         })
         .map_err(|error| map.error("copy", &error))?;
-        result.map_err(|error| map.error("copy entries into", &error))?;
-        self.refresh_bits(lock)
+        result.map_err(|error| map.error("copy entries into", &error))
     }
 
     pub(super) fn settings(&self) -> Result<ShieldSettings, ShieldError> {

@@ -4,12 +4,14 @@
 use std::path::Path;
 
 use aya::maps::{MapData, MapInfo, MapType};
+use nix::errno::Errno;
 use weir_common::maps::{
     ALLOW_LPM4, ALLOW_LPM6, BLOCK_LPM4, BLOCK_LPM6, BLOCK4, BLOCK6, BLOCK6_64, INTERFACES,
     MAX_INTERFACES, SAMPLES, SAMPLES_BYTES, SAMPLES_LOST, SETTINGS, SOURCES4, SOURCES6, TOTALS,
 };
 use weir_common::{Entry, InterfaceSlot, ShieldSettings, SourceCounters, Totals};
 
+use super::super::error::errno;
 use super::super::{ShieldError, Tables};
 
 /// A map as this weir expects it.
@@ -114,7 +116,15 @@ impl Shape {
         tables: Option<&Tables>,
     ) -> Result<(MapData, Fit), ShieldError> {
         let fail = |error| ShieldError::kernel(&format!("open the map {}", path.display()), &error);
-        let map = MapData::from_pin(path).map_err(fail)?;
+        let map = MapData::from_pin(path).map_err(|error| {
+            if errno(&error) == Some(Errno::ENOENT) {
+                return ShieldError::failed(
+                    format!("the map {} is missing", path.display()),
+                    "start weir: it makes the map anew",
+                );
+            }
+            fail(error)
+        })?;
         let info = map.info().map_err(fail)?;
         let fit = self.compare(&Found::from(&info), tables).map_err(|difference| {
             ShieldError::failed(
