@@ -12,6 +12,6 @@ pub enum Source {
 /// The first 64 bits of an IPv6 address: what one subscriber controls, hence what is counted as one source.
 #[inline(always)]
 pub const fn prefix64(address: [u8; 16]) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = address;
-    [a, b, c, d, e, f, g, h]
+    let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = address;
+    [b0, b1, b2, b3, b4, b5, b6, b7]
 }

@@ -4,6 +4,10 @@
 //! arrays in network order, so endianness never leaves this crate. Kernel time is `CLOCK_MONOTONIC` in nanoseconds
 //! and ends in `_ns`. No decisions live here.
 #![no_std]
+#![allow(
+    clippy::inline_always,
+    reason = "the XDP program calls these, and the verifier tracks values within one function only"
+)]
 
 pub mod addr;
 pub mod counters;

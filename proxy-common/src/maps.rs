@@ -26,7 +26,7 @@ pub const ALLOW_LPM4: &str = "ALLOW_LPM4";
 pub const ALLOW_LPM6: &str = "ALLOW_LPM6";
 /// `RingBuf` of [`Sample`](crate::Sample): sampled drops, [`SAMPLES_BYTES`].
 pub const SAMPLES: &str = "SAMPLES";
-/// `PerCpuArray<u64>` with one element: drops that were not sampled because the ring was full.
+/// `PerCpuArray<u64>` with one element: samples that were within the budget but found the ring full.
 pub const SAMPLES_LOST: &str = "SAMPLES_LOST";
 
 /// Every map that user space opens, in the order above.

@@ -25,4 +25,33 @@ pub struct Sample {
     pub head: [u8; HEAD_BYTES],
 }
 
+impl Sample {
+    /// Reads a record of the ring; `None` if it is not one sample long.
+    pub fn from_bytes(record: &[u8]) -> Option<Self> {
+        let record: &[u8; size_of::<Self>()] = record.try_into().ok()?;
+        let mut fields = Fields(record);
+        Some(Self {
+            when_ns: u64::from_ne_bytes(fields.next()?),
+            skipped: u64::from_ne_bytes(fields.next()?),
+            slot: u32::from_ne_bytes(fields.next()?),
+            frame_len: u32::from_ne_bytes(fields.next()?),
+            head_len: u16::from_ne_bytes(fields.next()?),
+            outcome: u8::from_ne_bytes(fields.next()?),
+            reserved: fields.next()?,
+            head: fields.next()?,
+        })
+    }
+}
+
+/// What is left to read of a record.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn next<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*field)
+    }
+}
+
 const _: () = assert!(size_of::<Sample>() == 128);

@@ -18,7 +18,7 @@ use crate::packet::Packet;
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Parsed {
-    /// Neither IPv4 nor IPv6: ARP, LLDP, PPPoE, an 802.3 length field, ….
+    /// Neither IPv4 nor IPv6: ARP, LLDP, `PPPoE`, an 802.3 length field, ….
     NonIp,
     /// Cut short, or with lengths that contradict each other. The source is known once the fixed IP header was read.
     Malformed(Option<Source>),
@@ -68,7 +68,7 @@ pub enum Transport {
         /// Source and destination port.
         ports: Ports,
     },
-    /// ICMP (RFC 792) or ICMPv6 (RFC 4443).
+    /// ICMP of either IP version (RFC 792, RFC 4443).
     Icmp {
         /// Message type.
         kind: u8,

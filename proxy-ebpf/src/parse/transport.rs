@@ -1,4 +1,4 @@
-//! TCP (RFC 9293 §3.1), UDP (RFC 768), ICMP (RFC 792) and ICMPv6 (RFC 4443): fixed headers only.
+//! TCP (RFC 9293 §3.1), UDP (RFC 768), ICMP for IPv4 (RFC 792) and for IPv6 (RFC 4443): fixed headers only.
 //!
 //! The first fragment of a datagram has to hold the whole upper-layer header (RFC 7112 for IPv6; for IPv4 the
 //! answer to the tiny-fragment attack of RFC 1858), so it is held to the same rules as a whole datagram.
@@ -19,7 +19,7 @@ impl Icmp {
         protocol: 1,
         min_len: 8,
     };
-    /// ICMPv6: every message has type, code and checksum (RFC 4443 §2.1).
+    /// ICMP for IPv6: every message has type, code and checksum (RFC 4443 §2.1).
     pub(super) const V6: Self = Self {
         protocol: 58,
         min_len: 4,
