@@ -155,9 +155,8 @@ impl From<anyhow::Error> for CliError {
                     BindErrorKind::Running | BindErrorKind::Failed => Exit::Failed,
                 };
                 (exit, hint) = (kind, cause.hint.clone());
-            } else if let Some(cause) = cause.downcast_ref::<config::Invalid>() {
+            } else if cause.is::<config::Invalid>() {
                 (exit, hint) = (Exit::Usage, "run `weir check` for the details".to_owned());
-                let _ = cause;
             } else if let Some(cause) = cause.downcast_ref::<io::Error>()
                 && cause.kind() == io::ErrorKind::PermissionDenied
             {
