@@ -226,4 +226,14 @@ mod tests {
         let different = nominated_fields(&fields(&[("b", "2")]), &fields(&[("vary", "b, a")]));
         assert!(!same(&one, &different.expect("can be reused")));
     }
+
+    #[test]
+    fn a_copied_value_lets_go_of_the_buffer_it_came_in() {
+        let head = bytes::Bytes::from(vec![b'a'; 8192]);
+        let value = HeaderValue::from_maybe_shared(head.slice(..3)).expect("a field value");
+        let copy = copied(&value);
+        drop(value);
+        assert_eq!(copy, "aaa");
+        assert!(head.is_unique());
+    }
 }

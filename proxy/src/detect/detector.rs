@@ -22,8 +22,9 @@ pub struct BlockDecision {
 /// Counts over windows. Lives on the control thread. Memory is bounded: 65,536 sources a rule and window half, and
 /// 65,536 remembered offenders.
 ///
-/// The count never exceeds what the source did within the window, so that one which keeps to the limit is never
-/// blamed; see `window` for what can be missed.
+/// The count never exceeds what the source did within the window, so that one which keeps to the limit is never blamed.
+/// More than the limit within half a window, or steadily more than the limit per window, is always found; bursts that
+/// are more than half a window apart can reach twice the limit within one window, but not more than the limit on average.
 #[derive(Debug)]
 pub struct Detector {
     rules: Vec<(RuleSettings, Window)>,

@@ -13,15 +13,7 @@ fn fields(name: &HeaderName, lines: &[&str]) -> HeaderMap {
 }
 
 fn response(lines: &[&str]) -> Directives {
-    // Collecting a HeaderMap replaces; these are lines of one field.
-    let mut fields = HeaderMap::new();
-    for line in lines {
-        fields.append(
-            CACHE_CONTROL,
-            HeaderValue::from_str(line).expect("a field value"),
-        );
-    }
-    Directives::of_response(&fields)
+    Directives::of_response(&fields(&CACHE_CONTROL, lines))
 }
 
 const fn seconds(seconds: u64) -> Duration {

@@ -63,7 +63,7 @@ pub enum Lookup {
 pub struct StoreStats {
     /// Stored responses.
     pub responses: u64,
-    /// Their bytes, heads and bookkeeping included.
+    /// Their bytes, heads and bookkeeping included, and those of what is being put in. Never above `memory`.
     pub bytes: u64,
     /// Requests answered from the store.
     pub hits: u64,
@@ -147,14 +147,12 @@ impl Store {
 
     /// Numbers.
     pub fn stats(&self) -> StoreStats {
-        let mut sum = StoreStats::default();
+        let mut sum = StoreStats {
+            bytes: self.reserved.load(Ordering::Relaxed),
+            ..StoreStats::default()
+        };
         for slice in &self.shards {
-            let part = slice.shard.lock().stats();
-            sum.responses += part.responses;
-            sum.bytes += part.bytes;
-            sum.hits += part.hits;
-            sum.misses += part.misses;
-            sum.evicted += part.evicted;
+            slice.shard.lock().add_to(&mut sum);
         }
         sum
     }

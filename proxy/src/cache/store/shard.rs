@@ -52,14 +52,12 @@ impl Shard {
         self.slots.bytes(Queue::Small) + self.slots.bytes(Queue::Main)
     }
 
-    pub(super) fn stats(&self) -> StoreStats {
-        StoreStats {
-            responses: self.slots.len() as u64,
-            bytes: self.bytes(),
-            hits: self.hits,
-            misses: self.misses,
-            evicted: self.evicted,
-        }
+    /// Adds this shard's numbers, but for the bytes, which the store counts.
+    pub(super) fn add_to(&self, stats: &mut StoreStats) {
+        stats.responses += self.slots.len() as u64;
+        stats.hits += self.hits;
+        stats.misses += self.misses;
+        stats.evicted += self.evicted;
     }
 
     /// Looks up and counts. `directives` are those of `request`.
