@@ -1,5 +1,5 @@
-//! One server's passive health: failures in a row, and until when it is left out. Three states in two atomics: trusted
-//! (`until_ms` 0), ejected (`until_ms` ahead), on probation (`until_ms` past: the first failure ejects anew).
+//! One server's passive health: failures in a row, and until when it is left out. An ejection leaves the count as it is, so
+//! that after it the first failure ejects anew; only a response restores full trust.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(super) struct Ejection {
     consecutive_failures: AtomicU32,
-    /// Milliseconds since the upstream's epoch; 0 = not ejected and not on probation.
+    /// Milliseconds since the upstream's epoch.
     until_ms: AtomicU64,
 }
 
@@ -27,33 +27,21 @@ impl Ejection {
 
     /// A response head came: trust is restored, unless the server is ejected right now.
     pub(super) fn responded(&self, now_ms: u64) {
-        if self.left_ms(now_ms) > 0 {
-            return;
-        }
-        // Loads first: the usual case, a healthy server, then writes nothing to a line that all workers share.
-        if self.consecutive_failures.load(Ordering::Relaxed) != 0 {
+        // The load first: the usual case, a healthy server, then writes nothing to a line that all workers share.
+        if self.consecutive_failures.load(Ordering::Relaxed) != 0 && self.left_ms(now_ms) == 0 {
             self.consecutive_failures.store(0, Ordering::Relaxed);
-        }
-        let until_ms = self.until_ms.load(Ordering::Relaxed);
-        if until_ms != 0 {
-            // Fails when another worker has just ejected the server anew, which then stands.
-            let _ =
-                self.until_ms
-                    .compare_exchange(until_ms, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// An attempt failed; `limit` failures in a row are too many, on probation one is.
+    /// An attempt failed; `limit` failures in a row are too many.
     pub(super) fn failed(&self, limit: u32, now_ms: u64) -> Judgement {
-        let until_ms = self.until_ms.load(Ordering::Relaxed);
-        if until_ms > now_ms {
+        if self.left_ms(now_ms) > 0 {
             return Judgement::Keep;
         }
-        let before = self
-            .consecutive_failures
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1))
-            .unwrap_or(u32::MAX);
-        if until_ms != 0 || before.saturating_add(1) >= limit {
+        let before =
+            self.consecutive_failures
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_add(1));
+        if before.unwrap_or(u32::MAX).saturating_add(1) >= limit {
             Judgement::Eject
         } else {
             Judgement::Keep
