@@ -22,7 +22,9 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         bail!("bpf-linker is missing or does not start; run `cargo xtask setup`");
     }
     step::loud("packet filter", || {
-        compile(workspace, route)?;
+        compile(workspace, route).context(
+            "if the source is fine and the linker failed, its LLVM may be older than the compiler's: `cargo uninstall bpf-linker`, then `cargo xtask setup`",
+        )?;
         let built = workspace.ebpf_target().join(TARGET).join("bpf/weir-ebpf");
         replace_if_different(&built, &workspace.ebpf_object())
     })

@@ -1,6 +1,5 @@
 //! What this host is and has.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -57,8 +56,6 @@ pub(crate) fn bpf_target_arch() -> anyhow::Result<&'static str> {
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.file_name() != Some(OsStr::new(""))
-        && path
-            .metadata()
-            .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }

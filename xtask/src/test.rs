@@ -36,8 +36,8 @@ impl Ring {
     fn needs_root(self) -> Option<&'static str> {
         match self {
             Self::Unit => None,
-            Self::Kernel => Some("it loads the packet filter into the kernel"),
-            Self::Net => Some("it makes network namespaces and loads the packet filter"),
+            Self::Kernel => Some("the kernel ring loads the packet filter"),
+            Self::Net => Some("the net ring makes network namespaces and loads the packet filter"),
         }
     }
 }
@@ -48,11 +48,14 @@ pub(crate) fn run(
     ring: Option<Ring>,
     args: &[OsString],
 ) -> anyhow::Result<()> {
-    let rings = ring.map_or_else(|| Ring::ALL.to_vec(), |ring| vec![ring]);
+    let (command, rings) = match ring {
+        Some(ring) => (format!("test {}", ring.name()), vec![ring]),
+        None => ("test".to_owned(), Ring::ALL.to_vec()),
+    };
     // Before the first ring: who waits for the unit tests wants to know at once that the others will not run.
     for ring in &rings {
         if let Some(why) = ring.needs_root() {
-            host::require_root(&format!("test {}", ring.name()), why)?;
+            host::require_root(&command, why)?;
         }
     }
     setup::run(setup::Extent::Work)?;
