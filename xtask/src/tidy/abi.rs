@@ -1,13 +1,13 @@
 //! The kernel ABI: what lies in pinned maps is read by the next weir, so a layout must not change under an old
-//! `ABI_VERSION`. `proxy-common/ABI` records the version and a fingerprint of each file that defines layouts; comments,
-//! formatting and tests do not count.
+//! `ABI_VERSION`. `proxy-common/ABI` records the version and a fingerprint of each file's `#[repr]` types, constants and
+//! macro tables; functions, comments and formatting do not count.
 
 use std::fmt::Write;
 
 use anyhow::Context;
 
 use super::Finding;
-use super::source::{Literals, Source, blank, tests_at};
+use super::source::{Literals, Source, blank};
 use crate::workspace::Workspace;
 
 const RECORD: &str = "proxy-common/ABI";
@@ -81,15 +81,15 @@ fn record(sources: &[Source]) -> Option<String> {
     let mut record = format!(
         "# Fingerprints of the kernel ABI's layouts, written by `cargo xtask tidy --bless`.\nversion {version}\n"
     );
-    let mut layouts: Vec<(&str, &Source)> = sources
+    let mut files: Vec<(&str, String)> = sources
         .iter()
         .filter(|source| source.is_rust())
-        .filter_map(|source| Some((source.path.strip_prefix(FOLDER)?, source)))
-        .filter(|(name, _)| !OTHERS.contains(name))
+        .filter_map(|source| Some((source.path.strip_prefix(FOLDER)?, layouts(source))))
+        .filter(|(name, layouts)| !OTHERS.contains(name) && !layouts.is_empty())
         .collect();
-    layouts.sort_by_key(|(name, _)| *name);
-    for (name, source) in layouts {
-        writeln!(record, "{name} {:016x}", fingerprint(&source.text)).ok()?;
+    files.sort();
+    for (name, layouts) in files {
+        writeln!(record, "{name} {:016x}", fingerprint(&layouts)).ok()?;
     }
     Some(record)
 }
@@ -100,24 +100,92 @@ fn version(sources: &[Source]) -> Option<u32> {
     rest.split_once(';')?.0.trim().parse().ok()
 }
 
-/// FNV-1a over the tokens before the tests: it has to notice a change, not to resist an attacker.
-fn fingerprint(text: &str) -> u64 {
-    let code = blank(text, Literals::Keep);
-    let layouts = &code[..tests_at(&code).unwrap_or(code.len())];
+/// The items of a file that say what bytes mean, before its tests, white space made alike.
+fn layouts(source: &Source) -> String {
+    let text = blank(&source.text, Literals::Keep);
+    let end_of_code = source.tests_at();
+    let mut layouts = String::new();
+    let mut at = 0;
+    while at < end_of_code {
+        let line = source.code[at..].split('\n').next().unwrap_or_default();
+        let end = if defines_layout(line) {
+            item_end(&source.code, at)
+        } else {
+            at + line.len()
+        };
+        if defines_layout(line) {
+            for word in text[at..end].split_whitespace() {
+                layouts.push_str(word);
+                layouts.push(' ');
+            }
+        }
+        at = end + 1;
+    }
     layouts
-        .split_whitespace()
-        .flat_map(|word| word.bytes().chain([b' ']))
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+}
+
+/// Whether an item that starts on this line is part of the ABI.
+fn defines_layout(line: &str) -> bool {
+    let item = line.trim_start();
+    let item = item.strip_prefix("pub ").unwrap_or(item);
+    let is_const = item
+        .strip_prefix("const ")
+        .is_some_and(|rest| rest.starts_with(|c: char| c == '_' || c.is_uppercase()));
+    let is_table = line
+        .split_once("! {")
+        .is_some_and(|(name, _)| name.chars().all(|c| c == '_' || c.is_lowercase()));
+    item.starts_with("#[repr(") || is_const || is_table
+}
+
+/// Just after the `;` or the closing brace of the item that starts at `at`.
+fn item_end(code: &str, at: usize) -> usize {
+    let mut depth = 0_usize;
+    for (offset, byte) in code[at..].bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' => depth = depth.saturating_sub(1),
+            b'}' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + offset + 1;
+                }
+            }
+            b';' if depth == 0 => return at + offset + 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
+/// FNV-1a: it has to notice a change, not to resist an attacker.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LAYOUT: &str =
-        "//! x\npub struct Entry { pub expires_ns: u64 }\npub const NAME: &str = \"ENTRIES\";\n";
+    const LAYOUT: &str = r#"//! x
+#[repr(C)]
+#[derive(Clone)]
+pub struct Entry {
+    /// When.
+    pub expires_ns: u64,
+}
+#[repr(transparent)]
+pub struct Text<const N: usize>([u8; N]);
+impl Entry {
+    pub const SLOTS: usize = 32;
+    fn f() { 1 }
+}
+pub const NAME: &str = "ENTRIES";
+outcomes! {
+    Allowed = 0, "allowed";
+}
+"#;
 
     fn sources(version: u32, layout: &str, record: &str) -> Vec<Source> {
         vec![
@@ -142,13 +210,21 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_layout_or_map_name_under_the_same_version_is_found() {
-        for changed in [
-            LAYOUT.replace("u64", "u32"),
-            LAYOUT.replace("ENTRIES", "OTHERS"),
-        ] {
-            let findings = judge(&sources(1, &changed, &recorded()));
-            assert_eq!(files(&findings), ["proxy-common/src/entry.rs"]);
+    fn a_change_of_what_bytes_mean_under_the_same_version_is_found() {
+        let changes = [
+            ("u64", "u32"),
+            ("[u8; N]", "[u16; N]"),
+            ("32", "64"),
+            ("ENTRIES", "OTHERS"),
+            ("= 0", "= 1"),
+        ];
+        for (old, new) in changes {
+            let findings = judge(&sources(1, &LAYOUT.replace(old, new), &recorded()));
+            assert_eq!(
+                files(&findings),
+                ["proxy-common/src/entry.rs"],
+                "{old} -> {new}"
+            );
         }
     }
 
@@ -165,11 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn comments_formatting_and_tests_do_not_count() {
+    fn functions_comments_formatting_and_tests_do_not_count() {
         let same = LAYOUT
             .replace("//! x", "//! Something else.")
-            .replace(" { ", " {\n    ")
-            + "#[cfg(test)]\nmod tests {}\n";
+            .replace("/// When.", "/// When it ends.")
+            .replace("    pub expires_ns", "  pub  expires_ns")
+            .replace("fn f() { 1 }", "fn f<const N: usize>() { [2; N] }")
+            + "#[cfg(test)]\nmod tests {\n    const A: u8 = 1;\n}\n";
         assert_eq!(judge(&sources(1, &same, &recorded())), []);
     }
 }

@@ -105,9 +105,8 @@ fn header(source: &Source) -> Option<Finding> {
 }
 
 fn length(source: &Source) -> Option<Finding> {
-    let is_test = source.path.contains("/tests/") || source.path.ends_with("/tests.rs");
     let lines = source.text[..source.tests_at()].lines().count();
-    (!is_test && lines > LINES_MAX).then(|| {
+    (!source.is_test() && lines > LINES_MAX).then(|| {
         finding(
             source,
             0,

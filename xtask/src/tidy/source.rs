@@ -31,6 +31,11 @@ impl Source {
         !self.code.is_empty()
     }
 
+    /// Whether the whole file is tests.
+    pub(super) fn is_test(&self) -> bool {
+        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+    }
+
     /// The line that byte `at` is on, from 1.
     pub(super) fn line_of(&self, at: usize) -> usize {
         self.text[..at].matches('\n').count() + 1
@@ -73,7 +78,7 @@ pub(super) fn blank(text: &str, literals: Literals) -> String {
 }
 
 /// `#[cfg(test)]` before a module, if there is one.
-pub(super) fn tests_at(code: &str) -> Option<usize> {
+fn tests_at(code: &str) -> Option<usize> {
     code.match_indices("#[cfg(test)]")
         .map(|(at, _)| at)
         .find(|&at| {
