@@ -1,5 +1,18 @@
 //! The request path: server, pipeline, forwarding, upstream connections, faults.
 
+mod body;
+mod cached;
+mod connect;
+mod connection;
+mod fault;
+mod fields;
+mod forward;
+mod framing;
+mod pipeline;
+mod pool;
+mod served;
+mod server;
+mod target;
 pub mod worker;
 
 use std::sync::Arc;

@@ -1,4 +1,14 @@
-//! Sockets: listeners, accept loops, connection limits, drain. Knows nothing of HTTP semantics.
+//! Sockets: listeners, connection limits, the client's byte stream. Knows nothing of HTTP semantics.
+
+mod admission;
+mod bind;
+mod stall;
+mod stream;
+
+pub use admission::{Admission, Permit, Refused};
+pub use bind::bind;
+pub(crate) use stall::Stall;
+pub(crate) use stream::{ClientStream, Observe};
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -61,24 +71,24 @@ pub struct ClientLimits {
     pub connections_per_source: usize,
 }
 
-/// Open connections per listener and per source, over all workers: sharded, bounded by `connections`.
-#[derive(Debug)]
-pub struct Admission {}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Admission {
-    /// Nothing open, for `listeners` listeners.
-    pub fn new(listeners: usize) -> Self {
-        let _ = listeners;
-        todo!()
+    /// Limits as documented.
+    pub(crate) fn limits() -> ClientLimits {
+        ClientLimits {
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(1),
+            header_bytes: 32 << 10,
+            header_fields: 100,
+            body_bytes: 100 << 20,
+            streams: 100,
+            connections: 10_000,
+            connections_per_source: 1_000,
+        }
     }
-}
-
-/// Binds `settings.address` once per worker with SO_REUSEPORT (and, for `[::]`, dual-stack), so that the kernel spreads
-/// connections. Errors name the address.
-pub fn bind(
-    settings: &ListenSettings,
-    workers: usize,
-) -> std::io::Result<Vec<std::net::TcpListener>> {
-    let _ = (settings, workers);
-    todo!()
 }

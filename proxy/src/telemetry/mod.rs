@@ -1,5 +1,9 @@
 //! Log and access log. A leaf: depends on nothing else in weir.
 
+mod access_log;
+
+pub use access_log::{AccessLog, Line};
+
 use std::path::PathBuf;
 
 /// `[log]`
@@ -47,7 +51,3 @@ pub enum Level {
     /// Everything.
     Trace,
 }
-
-/// Handle to the access log's bounded queue and writer thread. Cheap to clone; a disabled log costs one branch.
-#[derive(Debug, Clone)]
-pub struct AccessLog {}

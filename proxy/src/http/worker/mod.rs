@@ -1,12 +1,23 @@
 //! One worker: a thread with a current-thread runtime, its own listeners, upstream connections and counters.
 
+mod accept;
+mod local;
+mod reports;
+
+pub(super) use local::{View, Worker, add};
+
+use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::SyncSender;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
 
 use super::Site;
+use super::server::Listener;
 use crate::detect::Source;
 
 /// What a worker is made of. Everything shared is immutable, a sharded store or atomics.
@@ -30,7 +41,7 @@ pub struct Context {
     /// This worker's counters.
     pub counters: Arc<Counters>,
     /// Tells the worker to stop.
-    pub stop: tokio::sync::watch::Receiver<Stop>,
+    pub stop: watch::Receiver<Stop>,
 }
 
 /// Stages of the end of a worker.
@@ -73,7 +84,48 @@ pub struct Counters {
 }
 
 /// Runs a worker on the calling thread until it is stopped and drained.
-pub fn run(context: Context) -> std::io::Result<()> {
-    drop(context);
-    todo!()
+pub fn run(context: Context) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let local = LocalSet::new();
+    let outcome = local.block_on(&runtime, serve(context));
+    // What is left had its time; its guards still need the runtime.
+    drop(local);
+    // A name look-up may hang in a thread of its own.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(mut context: Context) -> io::Result<()> {
+    let listeners = std::mem::take(&mut context.listeners);
+    let mut stop = context.stop.clone();
+    let tls = context.tls.clone();
+    let worker = Rc::new(Worker::new(context));
+    let mut accepting = JoinSet::new();
+    for (number, (socket, settings)) in listeners.into_iter().enumerate() {
+        let listener = Rc::new(Listener::new(settings, tls.as_ref())?);
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        let accept = accept::run(Rc::clone(&worker), number, socket, listener, stop.clone());
+        accepting.spawn_local(accept);
+    }
+    // A closed channel means that nobody is left to serve for.
+    let stopped = stop.wait_for(|stop| *stop != Stop::Run).await;
+    let how = stopped.map_or(Stop::Now, |how| *how);
+    if how == Stop::Drain {
+        worker.drain();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop == Stop::Now) => {}
+            () = drained(&worker, &mut accepting) => {}
+        }
+    }
+    worker.report();
+    Ok(())
+}
+
+/// Waits until what was accepted is served.
+async fn drained(worker: &Worker, accepting: &mut JoinSet<()>) {
+    while accepting.join_next().await.is_some() {}
+    worker.idle().await;
 }

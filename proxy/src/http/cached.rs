@@ -1,0 +1,218 @@
+//! The cache's part in a request: asked before the origin, told of what the origin said.
+//!
+//! What may be stored and reused is decided in [`crate::cache`]; here its answers become responses.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+
+use super::forward::Size;
+use super::pipeline::{Answer, AnswerContent};
+use super::target::Target;
+use super::worker::Worker;
+use crate::cache::{self, Forwarded, Key, Lookup, Precondition, Status, StoredResponse, Times};
+use crate::clock;
+use crate::http::fields::Scheme;
+
+/// What came of asking the cache.
+pub(super) enum Consulted {
+    /// It has the response.
+    Hit(Answer, Status),
+    /// The origin must be asked.
+    Miss(Miss),
+}
+
+/// A request that goes to the origin past the cache.
+pub(super) struct Miss {
+    key: Key,
+    method: Method,
+    why: Forwarded,
+    /// When the cache was asked, which is not after the origin is.
+    request_time: Instant,
+    /// As they were then; only kept when the response may be stored.
+    fields: Option<HeaderMap>,
+}
+
+/// A response on its way into the store. Dropped before [`Fill::store`], it leaves no trace.
+pub(super) struct Fill {
+    key: Key,
+    response: StoredResponse,
+    /// Content so far.
+    bytes: u64,
+    room: Room,
+    /// What `Content-Length` promised.
+    expected: Option<u64>,
+}
+
+/// Asks the cache about a request of a route that caches.
+pub(super) fn consult(
+    worker: &Worker,
+    scheme: Scheme,
+    target: &Target,
+    request: &request::Parts,
+    size: Size,
+) -> Consulted {
+    let path = request
+        .uri
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let key = Key::new(scheme.as_str(), &target.key_host(scheme.port()), path);
+    let now = clock::now();
+    let lookup = match (cache::must_forward(&request.method, &request.headers), size) {
+        (Some(why), _) => Lookup::Forward(why),
+        // HTTP/2 announces no content (RFC 9113 §8.1.1), so the fields cannot tell.
+        (None, Size::Some) => Lookup::Forward(Forwarded::Bypass),
+        (None, Size::Empty) => worker.store.lookup(&key, &request.headers, now),
+    };
+    match lookup {
+        Lookup::Hit {
+            response,
+            current_age,
+        } => {
+            let ttl_seconds = response.freshness_left(current_age).as_secs();
+            let answer = reuse(response, request, current_age);
+            Consulted::Hit(answer, Status::Hit { ttl_seconds })
+        }
+        Lookup::Forward(why) => {
+            let may_store = request.method == Method::GET && size == Size::Empty;
+            Consulted::Miss(Miss {
+                key,
+                method: request.method.clone(),
+                why,
+                request_time: now,
+                fields: may_store.then(|| request.headers.clone()),
+            })
+        }
+    }
+}
+
+/// A stored response as the answer to a request (RFC 9111 §4). The store's answer to GET answers HEAD, too (RFC 9110
+/// §9.3.2): with the fields that GET would have got.
+fn reuse(response: Arc<StoredResponse>, request: &request::Parts, age: Duration) -> Answer {
+    let age = HeaderValue::from(age.as_secs());
+    if response.evaluate_conditionals(&request.headers) == Precondition::NotModified {
+        let mut fields = response.not_modified_fields();
+        fields.insert(AGE, age);
+        return Answer {
+            status: StatusCode::NOT_MODIFIED,
+            fields,
+            content: AnswerContent::Empty,
+        };
+    }
+    let length = response.content_bytes();
+    let status = response.status;
+    let mut fields = response.fields.clone();
+    fields.insert(AGE, age);
+    if status != StatusCode::NO_CONTENT {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let content = if request.method == Method::HEAD || length == 0 {
+        AnswerContent::Empty
+    } else {
+        AnswerContent::Stored(response, length)
+    };
+    Answer {
+        status,
+        fields,
+        content,
+    }
+}
+
+impl Miss {
+    /// What `Cache-Status` says if nothing gets stored.
+    pub(super) fn status(&self) -> Status {
+        Status::Forwarded {
+            why: self.why,
+            stored: false,
+        }
+    }
+
+    /// Tells the cache what the origin said: unsafe methods invalidate (RFC 9111 §4.4), a storable response is copied
+    /// while it goes by. `fields` are what the client gets.
+    pub(super) fn settle(
+        self,
+        worker: &Rc<Worker>,
+        status: StatusCode,
+        fields: &HeaderMap,
+    ) -> (Status, Option<Fill>) {
+        if cache::invalidates(&self.method, status) {
+            worker.store.invalidate(&self.key);
+        }
+        let fill = self.fields.as_ref().and_then(|request| {
+            let times = Times {
+                request_time: self.request_time,
+                response_time: clock::now(),
+                response_wall: clock::wall(),
+            };
+            let response = cache::storable(&self.method, request, status, fields, &times)?;
+            let expected = fields
+                .get(CONTENT_LENGTH)
+                .and_then(|value| value.to_str().ok()?.parse().ok());
+            if expected.is_some_and(|length| length > worker.store.max_object()) {
+                return None;
+            }
+            Some(Fill {
+                key: self.key,
+                response,
+                bytes: 0,
+                room: Room {
+                    worker: Rc::clone(worker),
+                    reserved: 0,
+                },
+                expected,
+            })
+        });
+        let why = self.why;
+        let stored = fill.is_some();
+        (Status::Forwarded { why, stored }, fill)
+    }
+}
+
+impl Fill {
+    /// Keeps the next part, until the content is whole. False when there is no room for it: then drop this.
+    pub(super) fn push(&mut self, data: &Bytes) -> bool {
+        self.bytes += data.len() as u64;
+        let fits = self.bytes <= self.room.worker.store.max_object() && self.room.take(data);
+        if fits {
+            self.response.content.push(data.clone());
+        }
+        fits
+    }
+
+    /// The content came whole.
+    pub(super) fn store(self) {
+        if self.expected.is_none_or(|expected| expected == self.bytes) {
+            self.room.worker.store.insert(self.key, self.response);
+        }
+    }
+}
+
+/// Memory of a worker's unfinished copies that one of them has; given back when dropped.
+struct Room {
+    worker: Rc<Worker>,
+    reserved: u64,
+}
+
+impl Room {
+    fn take(&mut self, data: &Bytes) -> bool {
+        let cost = (data.len() as u64).max(PART_BYTES_MIN);
+        let taken = self.worker.reserve_fill(cost);
+        if taken {
+            self.reserved += cost;
+        }
+        taken
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.worker.release_fill(self.reserved);
+    }
+}
+
+/// What a part counts at least: it is a window on a read buffer that stays alive with it. The store copies.
+const PART_BYTES_MIN: u64 = 4096;

@@ -1,0 +1,376 @@
+//! What can go wrong with a request, and the one place that says what the client is told: the status, the
+//! `Proxy-Status` (RFC 9209), whose fault it is, and whether another origin server may be asked.
+
+use http::{HeaderValue, StatusCode};
+
+/// Why a request is not answered with an origin's response. Names are RFC 9209 §2.3's where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    /// The request is malformed or ambiguous.
+    BadRequest(Malformed),
+    /// `CONNECT`: weir is no forward proxy (RFC 9110 §15.6.2).
+    ConnectUnsupported,
+    /// `TRACE` shows what fields weir adds, so it is refused (RFC 9110 §9.3.8).
+    TraceRefused,
+    /// More content than `body_bytes`.
+    ContentTooLarge,
+    /// More field lines than `header_fields`.
+    FieldsTooMany,
+    /// The client stopped sending content.
+    ContentTimeout,
+    /// The client's content ended before its declared end.
+    ContentIncomplete,
+    /// No route.
+    DestinationNotFound,
+    /// The request came through this weir before.
+    ProxyLoopDetected,
+    /// Connections to the server are at their limit.
+    ConnectionLimitReached,
+    /// The origin server's name cannot be looked up.
+    DnsError,
+    /// No connection within `timeouts.connect`.
+    ConnectionTimeout,
+    /// The origin server refused the connection.
+    ConnectionRefused,
+    /// There is no way to the origin server.
+    DestinationIpUnroutable,
+    /// The connection was lost before any part of a response.
+    ConnectionTerminated,
+    /// No response head, or no progress of the request, within `timeouts.response`.
+    HttpResponseTimeout,
+    /// The response ended before its end.
+    HttpResponseIncomplete,
+    /// The response head is larger than weir takes.
+    HttpResponseHeaderSectionSize,
+    /// What came is not a valid response.
+    HttpProtocolError,
+    /// weir has no descriptor, port or memory for a connection to the origin server.
+    ProxyInternalError,
+}
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Malformed {
+    /// RFC 9112 §3.2: missing in HTTP/1.1, repeated, or no valid host and port.
+    Host,
+    /// RFC 9113 §8.3.1, RFC 9112 §3.2.2: the target names another host than `Host`.
+    HostMismatch,
+    /// RFC 9112 §3.2: no target form that goes with the method, or forbidden bytes.
+    Target,
+    /// RFC 9112 §6.1: `Content-Length` and `Transfer-Encoding` in one message.
+    Framing,
+    /// RFC 9112 §2.2, §5.2: a line end or fold that others read differently.
+    Line,
+}
+
+/// Whose doing a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// The client's.
+    Client,
+    /// Ours or our configuration's.
+    Proxy,
+    /// The origin server's.
+    Origin,
+}
+
+/// Whether another origin server may be asked, as far as the fault goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// Nothing of the request reached an origin server.
+    Always,
+    /// An origin server may have acted on it: only an idempotent request whose content can be sent again.
+    Idempotent,
+    /// Asking again would not help, or would double the harm.
+    Never,
+}
+
+/// What to do about a fault.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handling {
+    /// Sent to the client.
+    pub(crate) status: StatusCode,
+    /// RFC 9209 §2.3 error type, as in `Proxy-Status`.
+    pub(crate) proxy_status: &'static str,
+    /// Whose doing.
+    pub(crate) who: Who,
+    /// Another try?
+    pub(crate) retry: Retry,
+    /// One line for the client; names no origin.
+    pub(crate) text: &'static str,
+}
+
+impl Fault {
+    /// The table.
+    #[allow(clippy::too_many_lines, reason = "a table")]
+    pub(crate) const fn handling(self) -> Handling {
+        use Retry::{Always, Idempotent, Never};
+        use StatusCode as S;
+        use Who::{Client, Origin, Proxy};
+        match self {
+            Self::BadRequest(malformed) => row(
+                S::BAD_REQUEST,
+                REQUEST_ERROR,
+                Client,
+                Never,
+                malformed.text(),
+            ),
+            Self::ConnectUnsupported => row(
+                S::NOT_IMPLEMENTED,
+                REQUEST_DENIED,
+                Client,
+                Never,
+                "CONNECT is not supported\n",
+            ),
+            Self::TraceRefused => row(
+                S::METHOD_NOT_ALLOWED,
+                REQUEST_DENIED,
+                Client,
+                Never,
+                "TRACE is not allowed\n",
+            ),
+            Self::ContentTooLarge => row(
+                S::PAYLOAD_TOO_LARGE,
+                REQUEST_ERROR,
+                Client,
+                Never,
+                "request content too large\n",
+            ),
+            Self::FieldsTooMany => row(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                REQUEST_ERROR,
+                Client,
+                Never,
+                "too many request header fields\n",
+            ),
+            Self::ContentTimeout => row(
+                S::REQUEST_TIMEOUT,
+                REQUEST_ERROR,
+                Client,
+                Never,
+                "request content stalled\n",
+            ),
+            Self::ContentIncomplete => row(
+                S::BAD_REQUEST,
+                REQUEST_ERROR,
+                Client,
+                Never,
+                "request content incomplete\n",
+            ),
+            Self::DestinationNotFound => row(
+                S::NOT_FOUND,
+                "weir; error=destination_not_found",
+                Proxy,
+                Never,
+                "no such site\n",
+            ),
+            Self::ProxyLoopDetected => row(
+                S::BAD_GATEWAY,
+                "weir; error=proxy_loop_detected",
+                Proxy,
+                Never,
+                "proxy loop\n",
+            ),
+            Self::ConnectionLimitReached => row(
+                S::SERVICE_UNAVAILABLE,
+                "weir; error=connection_limit_reached",
+                Proxy,
+                Always,
+                "origin at its connection limit\n",
+            ),
+            Self::DnsError => row(
+                S::BAD_GATEWAY,
+                "weir; error=dns_error",
+                Origin,
+                Always,
+                "origin not found\n",
+            ),
+            Self::ConnectionTimeout => row(
+                S::GATEWAY_TIMEOUT,
+                "weir; error=connection_timeout",
+                Origin,
+                Always,
+                "origin connection timed out\n",
+            ),
+            Self::ConnectionRefused => row(
+                S::BAD_GATEWAY,
+                "weir; error=connection_refused",
+                Origin,
+                Always,
+                "origin refused the connection\n",
+            ),
+            Self::DestinationIpUnroutable => row(
+                S::BAD_GATEWAY,
+                "weir; error=destination_ip_unroutable",
+                Origin,
+                Always,
+                "origin unreachable\n",
+            ),
+            Self::ConnectionTerminated => row(
+                S::BAD_GATEWAY,
+                "weir; error=connection_terminated",
+                Origin,
+                Idempotent,
+                "origin closed the connection\n",
+            ),
+            Self::HttpResponseTimeout => row(
+                S::GATEWAY_TIMEOUT,
+                "weir; error=http_response_timeout",
+                Origin,
+                Never,
+                "origin did not respond in time\n",
+            ),
+            Self::HttpResponseIncomplete => row(
+                S::BAD_GATEWAY,
+                "weir; error=http_response_incomplete",
+                Origin,
+                Idempotent,
+                "origin response incomplete\n",
+            ),
+            Self::HttpResponseHeaderSectionSize => row(
+                S::BAD_GATEWAY,
+                "weir; error=http_response_header_section_size",
+                Origin,
+                Never,
+                "origin response head too large\n",
+            ),
+            Self::HttpProtocolError => row(
+                S::BAD_GATEWAY,
+                "weir; error=http_protocol_error",
+                Origin,
+                Never,
+                "origin response invalid\n",
+            ),
+            Self::ProxyInternalError => row(
+                S::SERVICE_UNAVAILABLE,
+                "weir; error=proxy_internal_error",
+                Proxy,
+                Never,
+                "out of resources\n",
+            ),
+        }
+    }
+
+    /// RFC 9209's error type, for the log.
+    pub(crate) fn name(self) -> &'static str {
+        let field = self.handling().proxy_status;
+        field.split_once('=').map_or(field, |(_, name)| name)
+    }
+
+    /// `Proxy-Status` (RFC 9209 §2).
+    pub(crate) const fn proxy_status(self) -> HeaderValue {
+        HeaderValue::from_static(self.handling().proxy_status)
+    }
+}
+
+impl Malformed {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Host => "Host missing, repeated or invalid\n",
+            Self::HostMismatch => "Host differs from the request target\n",
+            Self::Target => "invalid request target\n",
+            Self::Framing => "Content-Length with Transfer-Encoding\n",
+            Self::Line => "invalid line in the request head\n",
+        }
+    }
+}
+
+const fn row(
+    status: StatusCode,
+    proxy_status: &'static str,
+    who: Who,
+    retry: Retry,
+    text: &'static str,
+) -> Handling {
+    Handling {
+        status,
+        proxy_status,
+        who,
+        retry,
+        text,
+    }
+}
+
+/// RFC 9209 §2.3.15: a 4xx on the origin's behalf.
+const REQUEST_ERROR: &str = "weir; error=http_request_error";
+/// RFC 9209 §2.3.16: refused by policy.
+const REQUEST_DENIED: &str = "weir; error=http_request_denied";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Fault; 24] = [
+        Fault::BadRequest(Malformed::Host),
+        Fault::BadRequest(Malformed::HostMismatch),
+        Fault::BadRequest(Malformed::Target),
+        Fault::BadRequest(Malformed::Framing),
+        Fault::BadRequest(Malformed::Line),
+        Fault::ConnectUnsupported,
+        Fault::TraceRefused,
+        Fault::ContentTooLarge,
+        Fault::FieldsTooMany,
+        Fault::ContentTimeout,
+        Fault::ContentIncomplete,
+        Fault::DestinationNotFound,
+        Fault::ProxyLoopDetected,
+        Fault::ConnectionLimitReached,
+        Fault::DnsError,
+        Fault::ConnectionTimeout,
+        Fault::ConnectionRefused,
+        Fault::DestinationIpUnroutable,
+        Fault::ConnectionTerminated,
+        Fault::HttpResponseTimeout,
+        Fault::HttpResponseIncomplete,
+        Fault::HttpResponseHeaderSectionSize,
+        Fault::HttpProtocolError,
+        Fault::ProxyInternalError,
+    ];
+
+    #[test]
+    fn clients_are_blamed_with_4xx_and_origins_with_502_or_504() {
+        for fault in ALL {
+            let handling = fault.handling();
+            match handling.who {
+                Who::Client if fault == Fault::ConnectUnsupported => {}
+                Who::Client => assert!(handling.status.is_client_error(), "{fault:?}"),
+                Who::Origin => {
+                    assert!(matches!(handling.status.as_u16(), 502 | 504), "{fault:?}");
+                }
+                Who::Proxy => {}
+            }
+        }
+    }
+
+    #[test]
+    fn only_faults_before_anything_was_sent_are_retried_for_every_method() {
+        for fault in ALL {
+            let before_sending = matches!(
+                fault,
+                Fault::ConnectionLimitReached
+                    | Fault::DnsError
+                    | Fault::ConnectionTimeout
+                    | Fault::ConnectionRefused
+                    | Fault::DestinationIpUnroutable
+            );
+            assert_eq!(
+                fault.handling().retry == Retry::Always,
+                before_sending,
+                "{fault:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn proxy_status_names_weir_and_an_error_of_the_registry() {
+        for fault in ALL {
+            let value = fault.proxy_status();
+            let text = value.to_str().expect("static");
+            let error = text.strip_prefix("weir; error=").expect("form");
+            assert!(
+                error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Request fields on their way to the origin.
+
+use std::fmt::Write as _;
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+use std::sync::OnceLock;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
+use http::{HeaderMap, HeaderValue, Version};
+
+use super::{remove_forbidden_trailers, remove_hop_by_hop, tokens};
+use crate::http::fault::Fault;
+
+/// How the client reached weir.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Scheme {
+    /// Cleartext.
+    Http,
+    /// TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URI.
+    pub(in crate::http) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The scheme's own port (RFC 9110 §4.2).
+    pub(in crate::http) const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// What the origin is told of the client; made once a connection.
+#[derive(Debug)]
+pub(in crate::http) struct Client {
+    /// How it reached weir.
+    pub(in crate::http) scheme: Scheme,
+    /// `X-Forwarded-For`.
+    address: HeaderValue,
+    /// `for=…;proto=…` (RFC 7239 §4).
+    forwarded: String,
+}
+
+impl Client {
+    pub(in crate::http) fn new(address: IpAddr, scheme: Scheme) -> Self {
+        let address = address.to_canonical();
+        let node = match address {
+            IpAddr::V4(v4) => v4.to_string(),
+            // RFC 7239 §6: brackets, and quotes because a colon is no token character.
+            IpAddr::V6(v6) => format!("\"[{v6}]\""),
+        };
+        Self {
+            scheme,
+            address: HeaderValue::from_str(&address.to_string())
+                .expect("invariant: an address is ASCII"),
+            forwarded: format!("for={node};proto={}", scheme.as_str()),
+        }
+    }
+}
+
+/// Turns the client's fields into the origin's: connection fields and what only a trusted hop may say are removed first,
+/// then ours are added. `authority` is what the client asked for, `version` the client's.
+pub(in crate::http) fn to_origin(
+    fields: &mut HeaderMap,
+    client: &Client,
+    authority: &HeaderValue,
+    version: Version,
+    request_id: HeaderValue,
+) -> Result<(), Fault> {
+    if is_loop(fields) {
+        return Err(Fault::ProxyLoopDetected);
+    }
+    let wants_trailers = tokens(fields, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    remove_hop_by_hop(fields);
+    for name in &UNTRUSTED {
+        fields.remove(name);
+    }
+    remove_underscored(fields);
+    fields.insert(HOST, authority.clone());
+    if wants_trailers {
+        // RFC 9110 §10.1.4: a sender of TE nominates it.
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+        fields.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    fields.insert(FORWARDED, forwarded(client, authority));
+    fields.insert(X_FORWARDED_FOR, client.address.clone());
+    fields.insert(
+        X_FORWARDED_PROTO,
+        HeaderValue::from_static(client.scheme.as_str()),
+    );
+    fields.insert(X_FORWARDED_HOST, authority.clone());
+    fields.insert(X_REQUEST_ID, request_id);
+    fields.append(VIA, via(version));
+    Ok(())
+}
+
+/// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` for compression; HTTP/1.1 must see one line.
+pub(in crate::http) fn join_cookie_crumbs(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let mut joined = BytesMut::new();
+    for crumb in fields.get_all(COOKIE) {
+        if !joined.is_empty() {
+            joined.put_slice(b"; ");
+        }
+        joined.put_slice(crumb.as_bytes());
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(joined.freeze()) {
+        fields.insert(COOKIE, value);
+    }
+}
+
+/// Removes from a request's trailers what the origin must not see there.
+pub(in crate::http) fn trailers_to_origin(trailers: &mut HeaderMap) {
+    remove_forbidden_trailers(trailers);
+    for name in UNTRUSTED
+        .iter()
+        .chain(&[X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST])
+    {
+        trailers.remove(name);
+    }
+    remove_underscored(trailers);
+    trailers.remove(X_REQUEST_ID);
+    trailers.remove(TRAILER);
+}
+
+fn forwarded(client: &Client, authority: &HeaderValue) -> HeaderValue {
+    let host = authority.as_bytes();
+    let mut value = BytesMut::with_capacity(client.forwarded.len() + host.len() + 8);
+    value.put_slice(client.forwarded.as_bytes());
+    if !host.is_empty() {
+        // A checked authority has no quote or backslash. Its colon or brackets are no token characters.
+        let quote: &[u8] = if host.iter().any(|byte| b":[]".contains(byte)) {
+            b"\""
+        } else {
+            b""
+        };
+        value.put_slice(b";host=");
+        value.put_slice(quote);
+        value.put_slice(host);
+        value.put_slice(quote);
+    }
+    HeaderValue::from_maybe_shared(value.freeze()).expect("invariant: made of checked parts")
+}
+
+/// Whether the request passed this very process before. The pseudonym alone would not do: a chain of weirs is in order.
+fn is_loop(fields: &HeaderMap) -> bool {
+    fields
+        .get_all(VIA)
+        .iter()
+        .any(|line| line.to_str().is_ok_and(|line| line.contains(instance())))
+}
+
+fn via(version: Version) -> HeaderValue {
+    static LINES: OnceLock<[HeaderValue; 3]> = OnceLock::new();
+    let lines = LINES.get_or_init(|| {
+        ["1.0", "1.1", "2.0"].map(|version| {
+            let line = Bytes::from(format!("{version} {}", instance()));
+            HeaderValue::from_maybe_shared(line).expect("invariant: ASCII")
+        })
+    });
+    match version {
+        Version::HTTP_10 => lines[0].clone(),
+        Version::HTTP_2 => lines[2].clone(),
+        _ => lines[1].clone(),
+    }
+}
+
+/// `weir (0f3a…)`: the pseudonym and, as a comment, which weir.
+fn instance() -> &'static str {
+    static INSTANCE: OnceLock<String> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let mut hasher = std::hash::RandomState::new().build_hasher();
+        hasher.write_u32(std::process::id());
+        let mut text = String::new();
+        write!(text, "weir ({:016x})", hasher.finish()).expect("invariant: a String takes it all");
+        text
+    })
+}
+
+/// CGI-like origins read `X_Real_Ip` as `X-Real-Ip`, so a field name with an underscore could pass for one of ours.
+fn remove_underscored(fields: &mut HeaderMap) {
+    let names: smallvec::SmallVec<[HeaderName; 2]> = fields
+        .keys()
+        .filter(|name| name.as_str().contains('_'))
+        .cloned()
+        .collect();
+    for name in names {
+        fields.remove(name);
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Fields that origins believe to come from their proxy: they change who the client seems to be, or which resource or
+/// method is meant after the routes have judged it. The ones we set ourselves are replaced, not listed.
+const UNTRUSTED: [HeaderName; 13] = [
+    HeaderName::from_static("proxy"), // becomes HTTP_PROXY in CGI (CVE-2016-5385)
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-rewrite-url"),
+];

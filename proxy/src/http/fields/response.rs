@@ -1,0 +1,140 @@
+//! Response fields on their way to the client.
+
+use bytes::{BufMut, BytesMut};
+use http::header::{CONTENT_LOCATION, HeaderName, LOCATION, SERVER, VIA};
+use http::{HeaderMap, HeaderValue, Version};
+
+use super::{VIA_HTTP_1_0, VIA_HTTP_1_1, remove_forbidden_trailers, remove_hop_by_hop};
+use crate::balance::Upstream;
+use crate::http::fields::Scheme;
+
+/// Where a response comes from, and what of it the client may learn.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Origin<'a> {
+    pub(in crate::http) upstream: &'a Upstream,
+    /// Index into `upstream.servers`.
+    pub(in crate::http) server: usize,
+    /// `reveal_origin` of the route.
+    pub(in crate::http) reveal: bool,
+}
+
+/// Turns an origin's fields into the client's. `authority` and `scheme` are what the client asked for, `version` is the
+/// origin's.
+pub(in crate::http) fn to_client(
+    fields: &mut HeaderMap,
+    origin: &Origin<'_>,
+    scheme: Scheme,
+    authority: &HeaderValue,
+    version: Version,
+) {
+    remove_hop_by_hop(fields);
+    // Alternative services (RFC 7838) of the origin are none of ours.
+    fields.remove(ALT_SVC);
+    if origin.reveal {
+        if let Some(value) = name_of(origin) {
+            fields.insert(X_WEIR_ORIGIN, value);
+        }
+    } else {
+        fields.remove(X_WEIR_ORIGIN);
+        remove_identity(fields);
+        for name in [LOCATION, CONTENT_LOCATION] {
+            let ours = fields
+                .get(&name)
+                .and_then(|value| relocate(value, origin.upstream, scheme, authority));
+            if let Some(ours) = ours {
+                fields.insert(name, ours);
+            }
+        }
+    }
+    let via = if version == Version::HTTP_10 {
+        VIA_HTTP_1_0
+    } else {
+        VIA_HTTP_1_1
+    };
+    fields.append(VIA, via);
+}
+
+/// Removes from a response's trailers what the client must not see there.
+pub(in crate::http) fn trailers_to_client(trailers: &mut HeaderMap) {
+    remove_forbidden_trailers(trailers);
+    remove_identity(trailers);
+}
+
+fn remove_identity(fields: &mut HeaderMap) {
+    for name in &IDENTITY {
+        fields.remove(name);
+    }
+}
+
+/// An absolute or protocol-relative reference to any server of the upstream, as a reference to where the client is.
+fn relocate(
+    value: &HeaderValue,
+    upstream: &Upstream,
+    scheme: Scheme,
+    authority: &HeaderValue,
+) -> Option<HeaderValue> {
+    let text = value.to_str().ok()?;
+    let (port, rest) = if let Some(rest) = strip_prefix_ignore_case(text, "http://") {
+        (80, rest)
+    } else if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
+        (443, rest)
+    } else {
+        (80, text.strip_prefix("//")?)
+    };
+    let (named, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let is_server = |server: &crate::balance::OriginServer| {
+        named.eq_ignore_ascii_case(&server.authority)
+            || (server.settings.port == port && is_host(named, &server.authority, port))
+    };
+    if authority.is_empty() || !upstream.servers.iter().any(is_server) {
+        return None;
+    }
+    let mut ours = BytesMut::with_capacity(authority.len() + path.len() + 8);
+    ours.put_slice(scheme.as_str().as_bytes());
+    ours.put_slice(b"://");
+    ours.put_slice(authority.as_bytes());
+    ours.put_slice(path.as_bytes());
+    HeaderValue::from_maybe_shared(ours.freeze()).ok()
+}
+
+/// Whether `named` is `authority` without its port.
+fn is_host(named: &str, authority: &str, port: u16) -> bool {
+    authority
+        .strip_suffix(&format!(":{port}"))
+        .is_some_and(|host| named.eq_ignore_ascii_case(host))
+}
+
+fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let head = text.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix)
+        .then(|| &text[prefix.len()..])
+}
+
+fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {
+    let server = &origin.upstream.servers[origin.server];
+    HeaderValue::try_from(format!(
+        "{}/{}",
+        origin.upstream.settings.name, server.authority
+    ))
+    .ok()
+}
+
+const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
+const X_WEIR_ORIGIN: HeaderName = HeaderName::from_static("x-weir-origin");
+
+/// Fields by which origins name themselves or their software.
+const IDENTITY: [HeaderName; 13] = [
+    SERVER,
+    HeaderName::from_static("x-aspnet-version"),
+    HeaderName::from_static("x-aspnetmvc-version"),
+    HeaderName::from_static("x-backend"),
+    HeaderName::from_static("x-backend-server"),
+    HeaderName::from_static("x-generator"),
+    HeaderName::from_static("x-origin-server"),
+    HeaderName::from_static("x-powered-by"),
+    HeaderName::from_static("x-real-server"),
+    HeaderName::from_static("x-served-by"),
+    HeaderName::from_static("x-server"),
+    HeaderName::from_static("x-server-name"),
+    HeaderName::from_static("x-upstream"),
+];

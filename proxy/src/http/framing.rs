@@ -1,0 +1,311 @@
+//! Watches the bytes of an HTTP/1 connection for what hyper reads leniently and does not tell of.
+//!
+//! hyper frames the messages; this decides nothing about where they end, it only looks for heads that another parser
+//! could read otherwise, so that they can be refused (RFC 9112 §11.2):
+//!
+//! - `Content-Length` together with `Transfer-Encoding` (§6.1): hyper drops the length before anybody sees it;
+//! - lines that end in a bare LF (§2.2) and more than one empty line before a request line;
+//! - a fragment in the request target (§3.2): hyper drops it.
+//!
+//! It follows the framing to find the next head. If it cannot, it fails closed: the next head is refused.
+
+use super::fault::Malformed;
+
+/// What was seen of the requests of one connection. At most [`LINE_BYTES_MAX`] bytes of memory.
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    state: State,
+    /// Beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+    /// Bytes of that line that did not fit.
+    cut: bool,
+    /// Of the head being read.
+    head: Head,
+    /// Complete heads so far.
+    complete: u64,
+    /// The first head that must be refused, by number from 1. The connection is closed after it, so one is enough.
+    refused: Option<(u64, Malformed)>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before a request line, after this many empty lines.
+    #[default]
+    Start,
+    StartAfterEmptyLine,
+    Fields,
+    ChunkSize,
+    Trailers,
+    /// This many bytes of content, then `Start`.
+    Content(u64),
+    /// This many bytes of a chunk, its line end included, then `ChunkSize`.
+    Chunk(u64),
+    /// Where the next head begins is not known.
+    Lost,
+}
+
+#[derive(Debug, Default)]
+struct Head {
+    length: Option<u64>,
+    coded: bool,
+    malformed: Option<Malformed>,
+}
+
+impl Heads {
+    /// `bytes` came in.
+    pub(super) fn observe(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Lost => return,
+                State::Content(left) => self.skip(bytes, left, State::Content, State::Start),
+                State::Chunk(left) => self.skip(bytes, left, State::Chunk, State::ChunkSize),
+                _ => self.take_line(bytes),
+            };
+        }
+    }
+
+    /// What is wrong with request number `number`, counted from 1.
+    pub(super) fn malformed(&self, number: u64) -> Option<Malformed> {
+        self.refused
+            .filter(|(refused, _)| *refused <= number)
+            .map(|(_, malformed)| malformed)
+    }
+
+    fn skip<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        left: u64,
+        more: impl Fn(u64) -> State,
+        then: State,
+    ) -> &'a [u8] {
+        let length = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let left = left - length as u64;
+        self.state = if left == 0 { then } else { more(left) };
+        &bytes[length..]
+    }
+
+    /// Takes a line, or the part of one that there is.
+    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+            self.keep(bytes);
+            return &[];
+        };
+        let (line, rest) = bytes.split_at(end);
+        if self.partial.is_empty() && !self.cut {
+            self.line(line);
+        } else {
+            self.keep(line);
+            let partial = std::mem::take(&mut self.partial);
+            self.line(&partial);
+            self.partial = partial;
+            self.partial.clear();
+            self.cut = false;
+        }
+        &rest[1..]
+    }
+
+    /// Keeps the beginning and the last byte of a line in parts; what lies between is looked at and dropped.
+    fn keep(&mut self, part: &[u8]) {
+        let room = LINE_BYTES_MAX - self.partial.len();
+        if part.len() <= room {
+            self.partial.extend_from_slice(part);
+            return;
+        }
+        if self.is_start() && part.contains(&b'#') {
+            self.head.malformed = Some(Malformed::Target);
+        }
+        self.partial.extend_from_slice(&part[..room]);
+        if let (Some(kept), Some(last)) = (self.partial.last_mut(), part.last()) {
+            *kept = *last;
+        }
+        self.cut = true;
+    }
+
+    fn is_start(&self) -> bool {
+        matches!(self.state, State::Start | State::StartAfterEmptyLine)
+    }
+
+    /// A line without its LF.
+    fn line(&mut self, line: &[u8]) {
+        let (line, bare) = match line.strip_suffix(b"\r") {
+            Some(line) => (line, false),
+            None => (line, true),
+        };
+        if bare {
+            self.head.malformed.get_or_insert(Malformed::Line);
+        }
+        self.state = match self.state {
+            State::Start if line.is_empty() => State::StartAfterEmptyLine,
+            State::Start | State::StartAfterEmptyLine => self.request_line(line),
+            State::Fields if line.is_empty() => self.end_of_head(),
+            State::Fields => self.field_line(line),
+            State::ChunkSize => self.chunk_size(line),
+            State::Trailers if line.is_empty() => State::Start,
+            State::Trailers => State::Trailers,
+            other @ (State::Content(_) | State::Chunk(_) | State::Lost) => other,
+        };
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> State {
+        if line.is_empty() {
+            self.head.malformed.get_or_insert(Malformed::Line);
+            return State::StartAfterEmptyLine;
+        }
+        if line.contains(&b'#') {
+            self.head.malformed.get_or_insert(Malformed::Target);
+        }
+        State::Fields
+    }
+
+    fn field_line(&mut self, line: &[u8]) -> State {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line.split_at(colon.unwrap_or(line.len()));
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.head.coded = true;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            // A value that is no number, or two that differ, are refused by hyper, and the connection ends.
+            let digits = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
+            match number(digits, 10).filter(|_| !self.cut) {
+                Some(length) => self.head.length = Some(length),
+                None => return self.lose(),
+            }
+        }
+        State::Fields
+    }
+
+    fn end_of_head(&mut self) -> State {
+        let head = std::mem::take(&mut self.head);
+        self.complete += 1;
+        let ambiguous = head.coded && head.length.is_some();
+        if let Some(malformed) = head.malformed.or(ambiguous.then_some(Malformed::Framing)) {
+            self.refused.get_or_insert((self.complete, malformed));
+        }
+        match head.length {
+            _ if head.coded => State::ChunkSize,
+            Some(length) if length > 0 => State::Content(length),
+            _ => State::Start,
+        }
+    }
+
+    /// RFC 9112 §7.1; extensions are skipped.
+    fn chunk_size(&mut self, line: &[u8]) -> State {
+        // Line ends in content are hyper's to judge.
+        self.head = Head::default();
+        let size = line
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or(line)
+            .trim_ascii();
+        match number(size, 16) {
+            Some(0) => State::Trailers,
+            Some(size) if size <= u64::MAX - 2 => State::Chunk(size + 2),
+            _ => self.lose(),
+        }
+    }
+
+    fn lose(&mut self) -> State {
+        self.refused
+            .get_or_insert((self.complete + 1, Malformed::Framing));
+        State::Lost
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    // `from_str_radix` takes a sign, a message does not.
+    let plain = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain
+        .then(|| u64::from_str_radix(text, radix).ok())
+        .flatten()
+}
+
+/// More than any `Content-Length` line needs.
+const LINE_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `bytes` whole and byte by byte, which must not differ.
+    fn verdicts(text: &str, requests: u64) -> Vec<Option<Malformed>> {
+        let mut whole = Heads::default();
+        whole.observe(text.as_bytes());
+        let mut split = Heads::default();
+        for byte in text.as_bytes() {
+            split.observe(&[*byte]);
+        }
+        let of = |heads: &Heads| {
+            (1..=requests)
+                .map(|n| heads.malformed(n))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(&whole), of(&split), "{text:?}");
+        of(&whole)
+    }
+
+    #[test]
+    fn ordinary_requests_pass() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n\
+                    POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n\r\n\r\n\
+                    \r\nPOST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n\n#\r\n\r\n0\r\nX: 1\r\n\r\n\
+                    GET / HTTP/1.1\r\n\r\n";
+        assert_eq!(verdicts(text, 4), [None; 4]);
+    }
+
+    #[test]
+    fn length_with_transfer_coding_is_seen_in_any_order_and_place() {
+        for fields in [
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            "TRANSFER-ENCODING: chunked\r\nX: 1\r\ncontent-length:3\r\n",
+        ] {
+            for before in [
+                "",
+                "GET / HTTP/1.1\r\n\r\n",
+                "PUT / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+                "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n",
+            ] {
+                let text = format!("{before}PUT / HTTP/1.1\r\n{fields}\r\n0\r\n\r\n");
+                let requests = 1 + u64::from(!before.is_empty());
+                let seen = verdicts(&text, requests);
+                assert_eq!(seen.last(), Some(&Some(Malformed::Framing)), "{text:?}");
+                assert!(seen.len() == 1 || seen[0].is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn bare_line_feeds_empty_lines_and_fragments_are_seen() {
+        for (text, malformed) in [
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n", Malformed::Line),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", Malformed::Line),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\n", Malformed::Line),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Malformed::Line),
+            ("GET /#x HTTP/1.1\r\n\r\n", Malformed::Target),
+        ] {
+            assert_eq!(verdicts(text, 1), [Some(malformed)], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_lines_are_watched_to_their_end() {
+        let long = "x".repeat(1000);
+        let text = format!("GET /{long}#{long} HTTP/1.1\r\nX: {long}#\r\n\r\n");
+        assert_eq!(verdicts(&text, 1), [Some(Malformed::Target)]);
+        let text = format!("GET /{long} HTTP/1.1\r\nX: {long}\n\r\n");
+        assert_eq!(verdicts(&text, 1), [Some(Malformed::Line)]);
+        let text = format!("GET /{long} HTTP/1.1\r\nX: {long}\r\n\r\n");
+        assert_eq!(verdicts(&text, 1), [None]);
+    }
+
+    #[test]
+    fn after_framing_that_it_cannot_follow_everything_is_refused() {
+        for text in [
+            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+        ] {
+            assert_eq!(verdicts(text, 2), [None, Some(Malformed::Framing)]);
+        }
+        let signed = "PUT / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc";
+        assert_eq!(verdicts(signed, 1), [Some(Malformed::Framing)]);
+    }
+}

@@ -1,0 +1,164 @@
+//! The books on one request: open from its head to the last byte of its response, closed by dropping.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::header::{CACHE_STATUS, HOST, HeaderName, REFERER, USER_AGENT};
+use http::{HeaderValue, StatusCode, Version, request};
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::pipeline::Answer;
+use crate::cache;
+use crate::clock;
+use crate::telemetry::Line;
+
+/// What is known of a request so far. Lives in the request's future, then in its response body, so that it ends when
+/// the client has the response or has gone.
+pub(super) struct Served {
+    connection: Rc<Connection>,
+    /// The client, not the origin, is who the response waits for.
+    waits_for_client: bool,
+    /// What the cache did; set for routes that cache.
+    pub(super) cache: Option<cache::Status>,
+    record: Option<Record>,
+}
+
+/// For the access log; not made when there is none.
+struct Record {
+    line: Box<Line>,
+    started: Instant,
+}
+
+impl Served {
+    /// A request head came.
+    pub(super) fn begin(
+        connection: &Rc<Connection>,
+        request: &request::Parts,
+        request_id: &HeaderValue,
+    ) -> Self {
+        connection.request_began();
+        let record = connection.worker.access.is_enabled().then(|| Record {
+            line: Box::new(line(connection.source, request, request_id)),
+            started: clock::now(),
+        });
+        Self {
+            connection: Rc::clone(connection),
+            waits_for_client: false,
+            cache: None,
+            record,
+        }
+    }
+
+    /// The cache has the response.
+    pub(super) fn hit(&mut self, mut answer: Answer, status: cache::Status) -> Answer {
+        answer.fields.append(CACHE_STATUS, status.to_field());
+        self.cache = Some(status);
+        answer
+    }
+
+    /// `origin` was asked.
+    pub(super) fn asked(&mut self, upstream: &str, origin: &str) {
+        if let Some(record) = &mut self.record {
+            record.line.origin = Some(format!("{upstream}/{origin}").into());
+        }
+    }
+
+    /// The response is decided.
+    pub(super) fn decided(&mut self, status: StatusCode, fault: Option<Fault>) {
+        if let Some(record) = &mut self.record {
+            record.line.status = Some(status.as_u16());
+            record.line.error = fault.map(Fault::name);
+            record.line.cache = self.cache.map(|status| {
+                let field = status.to_field();
+                let text = field.to_str().unwrap_or_default();
+                text.strip_prefix("weir; ").unwrap_or(text).into()
+            });
+        }
+    }
+
+    /// The client's side asked for more content and got some, or has to wait for the origin.
+    pub(super) fn polled(&mut self, pending: bool) {
+        if self.waits_for_client == pending {
+            self.waits_for_client = !pending;
+            self.connection.waits_for_client(self.waits_for_client);
+        }
+        if !pending {
+            self.connection.progressed();
+        }
+    }
+
+    /// `bytes` of content went to the client.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        if let Some(record) = &mut self.record {
+            record.line.bytes += bytes;
+        }
+    }
+
+    /// The response came to its end.
+    pub(super) fn completed(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.line.complete = true;
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if self.waits_for_client {
+            self.connection.waits_for_client(false);
+        }
+        self.connection.request_ended(clock::now());
+        if let Some(Record { mut line, started }) = self.record.take() {
+            line.duration = clock::now().saturating_duration_since(started);
+            self.connection.worker.access.write(line);
+        }
+    }
+}
+
+fn line(client: IpAddr, request: &request::Parts, request_id: &HeaderValue) -> Line {
+    let field = |name: HeaderName| request.headers.get(name).map(text);
+    Line {
+        time: clock::wall(),
+        client,
+        method: cut(request.method.as_str()).into(),
+        host: match request.uri.authority() {
+            Some(authority) => cut(authority.as_str()).into(),
+            None => field(HOST).unwrap_or_default(),
+        },
+        target: cut(request
+            .uri
+            .path_and_query()
+            .map_or("*", |target| target.as_str()))
+        .into(),
+        version: match request.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        },
+        status: None,
+        bytes: 0,
+        complete: false,
+        referer: field(REFERER),
+        user_agent: field(USER_AGENT),
+        origin: None,
+        cache: None,
+        error: None,
+        duration: std::time::Duration::ZERO,
+        request_id: text(request_id),
+    }
+}
+
+/// A copy, so that a waiting log line does not keep the connection's read buffer alive.
+fn text(value: &HeaderValue) -> Box<str> {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    cut(&text).into()
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}
+
+/// Longest text of a log line.
+const TEXT_BYTES_MAX: usize = 2048;

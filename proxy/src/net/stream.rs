@@ -1,0 +1,112 @@
+//! The client's byte stream: what was read ahead comes first, whoever watches sees every byte that comes in, and a
+//! write that makes no progress fails.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Stall;
+
+/// Is told what a client sends.
+pub(crate) trait Observe {
+    /// `bytes` came in; empty at the end of the stream.
+    fn received(&self, bytes: &[u8]);
+}
+
+/// A client's stream, TLS or not.
+pub(crate) struct ClientStream<S, O> {
+    inner: S,
+    read_ahead: Bytes,
+    observer: O,
+    /// Runs while the client takes nothing of what is to be written.
+    unread: Stall,
+}
+
+impl<S, O: Observe> ClientStream<S, O> {
+    /// `read_ahead` was already read from `inner`. A write that waits longer than `write_timeout` fails with
+    /// [`io::ErrorKind::TimedOut`].
+    pub(crate) fn new(inner: S, read_ahead: Bytes, observer: O, write_timeout: Duration) -> Self {
+        Self {
+            inner,
+            read_ahead,
+            observer,
+            unread: Stall::new(write_timeout),
+        }
+    }
+
+    /// Bounds how long `outcome` may stay pending.
+    fn progress<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.unread.progressed();
+            return outcome;
+        }
+        ready!(self.unread.poll_waiting(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        if this.read_ahead.is_empty() {
+            ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
+        } else {
+            let length = this.read_ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.read_ahead[..length]);
+            this.read_ahead.advance(length);
+        }
+        this.observer.received(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin, O: Observe + Unpin> AsyncWrite for ClientStream<S, O> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write(context, bytes);
+        this.progress(outcome, context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        this.progress(outcome, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_flush(context);
+        this.progress(outcome, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.inner).poll_shutdown(context);
+        this.progress(outcome, context)
+    }
+}

@@ -1,0 +1,220 @@
+//! A worker under test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use weir::balance::{
+    EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+};
+use weir::detect::{Count, Filter, RuleSettings, Rules};
+use weir::http::Site;
+use weir::http::worker::{Context, Counters, Report, Stop, run};
+use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
+use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
+use weir::telemetry::{AccessLog, AccessTarget, Format};
+
+/// Longest any wait in these tests may take before it counts as a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test may change about its weir.
+pub struct Setup {
+    pub limits: ClientLimits,
+    pub origins: Vec<SocketAddr>,
+    pub timeouts: UpstreamTimeouts,
+    pub connections: usize,
+    pub cache: bool,
+    pub reveal_origin: bool,
+    pub rules: Vec<RuleSettings>,
+    pub versions: HttpVersions,
+    pub tls: Option<rustls::ServerConfig>,
+    pub access: AccessTarget,
+}
+
+/// A running worker; dropping it stops it at once.
+pub struct Weir {
+    pub address: SocketAddr,
+    pub site: Arc<ArcSwap<Site>>,
+    pub store: Arc<weir::cache::Store>,
+    pub counters: Arc<Counters>,
+    pub reports: Receiver<Report>,
+    pub access: AccessLog,
+    stop: tokio::sync::watch::Sender<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Setup {
+    pub fn to(origins: &[SocketAddr]) -> Self {
+        Self {
+            limits: ClientLimits {
+                handshake_timeout: PATIENCE,
+                header_timeout: PATIENCE,
+                body_timeout: PATIENCE,
+                write_timeout: PATIENCE,
+                idle_timeout: PATIENCE,
+                header_bytes: 32 << 10,
+                header_fields: 100,
+                body_bytes: 1 << 20,
+                streams: 100,
+                connections: 100,
+                connections_per_source: 100,
+            },
+            origins: origins.to_vec(),
+            timeouts: UpstreamTimeouts {
+                connect: PATIENCE,
+                response: PATIENCE,
+                idle: PATIENCE,
+            },
+            connections: 100,
+            cache: false,
+            reveal_origin: false,
+            rules: Vec::new(),
+            versions: HttpVersions {
+                http1: true,
+                http2: true,
+            },
+            tls: None,
+            access: AccessTarget::Off,
+        }
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// A site with one upstream `app` behind one route for everything.
+    pub fn site(&self, generation: u64) -> Site {
+        let servers = self.origins.iter().map(|origin| ServerSettings {
+            host: origin.ip().to_string(),
+            port: origin.port(),
+            weight: 1,
+        });
+        let upstream = UpstreamSettings {
+            name: "app".into(),
+            servers: servers.collect(),
+            eject: EjectSettings {
+                failures: 5,
+                duration: Duration::from_secs(30),
+                max_percent: 50,
+            },
+            limits: UpstreamLimits {
+                connections: self.connections,
+            },
+            timeouts: self.timeouts.clone(),
+        };
+        let route = RouteSettings {
+            host: HostPattern::Exact("a.test".into()),
+            path: PathPattern::Prefix("/".into()),
+            upstream: 0,
+            cache: self.cache,
+            reveal_origin: self.reveal_origin,
+        };
+        Site {
+            routes: Table::new(vec![route]),
+            upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
+            rules: Arc::new(Rules::new(self.rules.clone())),
+            generation,
+        }
+    }
+
+    pub fn start(self) -> Weir {
+        let site = Arc::new(ArcSwap::from_pointee(self.site(1)));
+        let transport = if self.tls.is_some() {
+            Transport::Tls
+        } else {
+            Transport::Cleartext
+        };
+        let settings = Arc::new(ListenSettings {
+            address: "127.0.0.1:0".parse().unwrap(),
+            transport,
+            http: self.versions,
+            limits: self.limits,
+        });
+        let socket = bind(&settings, 1).unwrap().pop().unwrap();
+        let address = socket.local_addr().unwrap();
+        let cache = weir::cache::Settings {
+            memory: 16 << 20,
+            max_object: 1 << 20,
+        };
+        let store = Arc::new(weir::cache::Store::new(&cache));
+        let counters = Arc::new(Counters::default());
+        let (report, reports) = sync_channel(64);
+        let access = AccessLog::start(&self.access, Format::Json).unwrap();
+        let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
+        let context = Context {
+            index: 0,
+            listeners: vec![(socket, settings)],
+            site: Arc::clone(&site),
+            tls: self.tls.map(|tls| Arc::new(ArcSwap::from_pointee(tls))),
+            store: Arc::clone(&store),
+            admission: Arc::new(Admission::new(1)),
+            reports: report,
+            access: access.clone(),
+            counters: Arc::clone(&counters),
+            stop: stopped,
+        };
+        let thread = std::thread::spawn(move || run(context).unwrap());
+        Weir {
+            address,
+            site,
+            store,
+            counters,
+            reports,
+            access,
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Weir {
+    pub fn stop(&self, stop: Stop) {
+        self.stop.send(stop).unwrap();
+    }
+
+    /// Waits for the worker to return.
+    pub fn join(mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let _ = self.stop.send(Stop::Now);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the worker panicked");
+        }
+    }
+}
+
+/// A rule that counts responses with `status`.
+pub fn rule(status: u16) -> RuleSettings {
+    RuleSettings {
+        name: "rule".into(),
+        count: Count::Responses,
+        filter: Filter {
+            path: None,
+            status: vec![status],
+        },
+        limit: 1,
+        window: Duration::from_secs(1),
+        block_for: Duration::from_secs(1),
+        block_max: Duration::from_secs(1),
+    }
+}
+
+/// Waits until `done`, which something else brings about.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
