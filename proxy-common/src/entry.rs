@@ -30,8 +30,14 @@ impl Entry {
     /// Whether the entry has an effect at `now_ns`.
     #[inline(always)]
     pub fn is_live(&self, now_ns: u64) -> bool {
-        self.expires_ns == 0 || now_ns < self.expires_ns
+        is_live(self.expires_ns, now_ns)
     }
+}
+
+/// Whether an entry that ends at `expires_ns` (0 = never) has an effect at `now_ns`.
+#[inline(always)]
+pub const fn is_live(expires_ns: u64, now_ns: u64) -> bool {
+    expires_ns == 0 || now_ns < expires_ns
 }
 
 const _: () = assert!(size_of::<Entry>() == 96);

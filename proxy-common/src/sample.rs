@@ -55,3 +55,32 @@ impl Fields<'_> {
 }
 
 const _: () = assert!(size_of::<Sample>() == 128);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_field_by_field_in_the_order_of_the_layout() {
+        let mut record = [0; 128];
+        record[0..8].copy_from_slice(&1_u64.to_ne_bytes());
+        record[8..16].copy_from_slice(&2_u64.to_ne_bytes());
+        record[16..20].copy_from_slice(&3_u32.to_ne_bytes());
+        record[20..24].copy_from_slice(&4_u32.to_ne_bytes());
+        record[24..26].copy_from_slice(&5_u16.to_ne_bytes());
+        record[26] = 6;
+        record[32] = 7;
+        record[127] = 8;
+        let sample = Sample::from_bytes(&record).expect("128 bytes are a sample");
+        assert_eq!((sample.when_ns, sample.skipped), (1, 2));
+        assert_eq!((sample.slot, sample.frame_len), (3, 4));
+        assert_eq!((sample.head_len, sample.outcome), (5, 6));
+        assert_eq!((sample.head[0], sample.head[95]), (7, 8));
+    }
+
+    #[test]
+    fn a_record_of_another_length_is_no_sample() {
+        assert_eq!(Sample::from_bytes(&[0; 127]), None);
+        assert_eq!(Sample::from_bytes(&[0; 129]), None);
+    }
+}

@@ -1,6 +1,8 @@
 //! Allowlist and blocklist: which lookups an address takes, and when an entry has an effect.
 
-use weir_common::{Entry, ShieldSettings, Source, addr::prefix64};
+use weir_common::addr::prefix64;
+use weir_common::entry::is_live;
+use weir_common::{Entry, ShieldSettings, Source};
 
 /// What a lookup tells about the entry it found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,10 +14,9 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// The same rule as [`Entry::is_live`].
     #[inline(always)]
     fn is_live(self, now_ns: u64) -> bool {
-        self.expires_ns == 0 || now_ns < self.expires_ns
+        is_live(self.expires_ns, now_ns)
     }
 }
 
