@@ -3,23 +3,18 @@
 use super::args::PlaceArgs;
 use super::check::complain;
 use super::exit::{CliError, Exit};
-use crate::config;
+use crate::app::{self, ConfigSource};
 
 /// Runs weir in the foreground until it is told to stop.
 pub(super) fn run(place: &PlaceArgs) -> Result<(), CliError> {
-    let path = place.config();
-    let mut settings = match config::load(path) {
-        Ok(settings) => settings,
-        Err(invalid) => {
-            complain(&invalid);
-            return Err(CliError::Reported(Exit::Usage));
-        }
+    let source = ConfigSource {
+        path: place.config().to_owned(),
+        pin_dir: place.pin_dir.clone(),
+        run_dir: place.run_dir.clone(),
     };
-    if let Some(dir) = &place.pin_dir {
-        settings.shield.pin_dir.clone_from(dir);
-    }
-    if let Some(dir) = &place.run_dir {
-        settings.process.run_dir.clone_from(dir);
-    }
-    Err(CliError::new(Exit::Failed, "this build cannot run", ""))
+    let settings = source.load().map_err(|invalid| {
+        complain(&invalid);
+        CliError::Reported(Exit::Usage)
+    })?;
+    app::run(settings, source).map_err(CliError::from)
 }

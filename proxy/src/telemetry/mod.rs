@@ -1,8 +1,10 @@
 //! Log and access log. A leaf: depends on nothing else in weir.
 
 mod access_log;
+mod log;
 
 pub use access_log::{AccessLog, Line};
+pub use log::start;
 
 use std::path::PathBuf;
 

@@ -93,6 +93,17 @@ impl Shield {
     pub fn check(&mut self) -> Vec<(String, String)> {
         watch::check(self)
     }
+
+    /// What is wrong with interfaces as of the last [`Shield::check`]: (name, sentence).
+    pub fn troubles(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self
+            .interfaces
+            .iter()
+            .map(|interface| interface.name.as_str());
+        names
+            .zip(&self.trouble)
+            .filter_map(|(name, trouble)| Some((name, trouble.as_deref()?)))
+    }
 }
 
 /// Takes the program off every interface pinned below `pin_dir` and removes the pins. Returns the interfaces' names.

@@ -1,0 +1,371 @@
+//! The control plane: what the admin API and signals ask of the running weir. Lives on the control thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::admin::{Control, Failure, FailureKind, api, view};
+use crate::config::{self, Settings};
+use crate::http::worker::Counters;
+use crate::xdp::{DropSample, ErrorKind, List, ListedEntry, Maps, Shield, ShieldError};
+use crate::{clock, tls};
+
+use super::ConfigSource;
+use super::detection::Tally;
+use super::rates::DropRate;
+use super::reload;
+use super::workers::{Shared, Workers};
+
+/// Sampled drops kept for the admin API.
+const RECENT_SAMPLES: usize = 100;
+
+/// What the control thread owns.
+pub(super) struct ControlPlane {
+    pub(super) source: ConfigSource,
+    pub(super) settings: RefCell<Rc<Settings>>,
+    pub(super) shield: RefCell<Option<Shield>>,
+    pub(super) shared: Shared,
+    pub(super) counters: Vec<Arc<Counters>>,
+    pub(super) detection: Arc<Tally>,
+    pub(super) started: Instant,
+    pub(super) state: Cell<api::State>,
+    pub(super) drop_rate: RefCell<DropRate>,
+    /// Newest first, at most [`RECENT_SAMPLES`].
+    samples: RefCell<VecDeque<DropSample>>,
+}
+
+impl ControlPlane {
+    pub(super) fn new(
+        settings: Settings,
+        source: ConfigSource,
+        shield: Option<Shield>,
+        shared: Shared,
+        workers: &Workers,
+        detection: Arc<Tally>,
+    ) -> Self {
+        Self {
+            source,
+            settings: RefCell::new(Rc::new(settings)),
+            shield: RefCell::new(shield),
+            shared,
+            counters: workers.counters(),
+            detection,
+            started: clock::now(),
+            state: Cell::new(api::State::Starting),
+            drop_rate: RefCell::default(),
+            samples: RefCell::default(),
+        }
+    }
+
+    pub(super) fn enter(&self, state: api::State) {
+        self.state.set(state);
+    }
+
+    pub(super) fn is_guarded(&self) -> bool {
+        self.shield.borrow().is_some()
+    }
+
+    /// Longest graceful stop, as configured last.
+    pub(super) fn drain_limit(&self) -> Duration {
+        self.settings.borrow().drain
+    }
+
+    /// Removes expired entries, looks after the interfaces, measures the drop rate.
+    pub(super) fn upkeep(&self) {
+        let mut shield = self.shield.borrow_mut();
+        let Some(shield) = shield.as_mut() else {
+            return;
+        };
+        if let Err(error) = shield.maps().sweep(clock::kernel_now_ns()) {
+            tracing::warn!(%error, "cannot remove expired entries");
+        }
+        match shield.maps().totals() {
+            Ok(totals) => self.drop_rate.borrow_mut().observe(&totals, clock::now()),
+            Err(error) => tracing::warn!(%error, "cannot read the totals"),
+        }
+        for (interface, news) in shield.check() {
+            tracing::warn!(%interface, "{news}");
+        }
+    }
+
+    /// Takes samples out of the ring and keeps the latest.
+    pub(super) fn take_samples(&self) {
+        /// Bound of one round; the rest waits for the next.
+        const ROUND: usize = 256;
+        let mut shield = self.shield.borrow_mut();
+        let Some(shield) = shield.as_mut() else {
+            return;
+        };
+        let mut recent = self.samples.borrow_mut();
+        for sample in shield.samples(ROUND) {
+            tracing::debug!(
+                interface = %sample.interface,
+                reason = sample.outcome.as_str(),
+                bytes = sample.sample.frame_len,
+                skipped = sample.sample.skipped,
+                "dropped"
+            );
+            recent.truncate(RECENT_SAMPLES - 1);
+            recent.push_front(sample);
+        }
+    }
+
+    /// Reads the configuration again. Everything that can fail is done before anything changes for clients.
+    pub(super) fn reload_settings(&self) -> Result<api::Reloaded, api::ReloadFailed> {
+        let outcome = self.try_reload();
+        match &outcome {
+            Ok(reloaded) => {
+                tracing::info!(generation = reloaded.generation, "configuration reloaded");
+                if !reloaded.needs_restart.is_empty() {
+                    tracing::warn!(keys = ?reloaded.needs_restart, "changed, but only a restart applies it");
+                }
+            }
+            Err(failed) => {
+                for problem in &failed.problems {
+                    tracing::error!(
+                        line = problem.line,
+                        key = %problem.key,
+                        value = %problem.value,
+                        hint = %problem.hint,
+                        "{}",
+                        problem.message
+                    );
+                }
+                tracing::error!(hint = %failed.hint, "not reloaded, nothing changed: {}", failed.error);
+            }
+        }
+        outcome
+    }
+
+    fn try_reload(&self) -> Result<api::Reloaded, api::ReloadFailed> {
+        let wanted = self
+            .source
+            .load()
+            .map_err(|invalid| refused_file(&invalid))?;
+        let needs_restart = self.settings.borrow().diff(&wanted);
+        let tls = self.next_tls(&wanted)?;
+        if let Some(shield) = self.shield.borrow_mut().as_mut() {
+            shield.reconfigure(&wanted.shield).map_err(|error| {
+                let hint = error.hint.clone();
+                refused(error.to_string(), hint)
+            })?;
+        }
+        if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
+            shared.store(Arc::new(tls));
+        }
+        let site = reload::next_site(&wanted, &self.shared.site.load());
+        let reloaded = api::Reloaded {
+            config: self.source.path.display().to_string(),
+            generation: site.generation,
+            routes: wanted.routes.len(),
+            upstreams: wanted.upstreams.len(),
+            needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
+        };
+        self.shared.site.store(Arc::new(site));
+        *self.settings.borrow_mut() = Rc::new(reload::effective(&self.settings.borrow(), wanted));
+        Ok(reloaded)
+    }
+
+    fn next_tls(
+        &self,
+        wanted: &Settings,
+    ) -> Result<Option<rustls::ServerConfig>, api::ReloadFailed> {
+        if self.shared.tls.is_none() {
+            return Ok(None);
+        }
+        tls::server_config(&wanted.certificates)
+            .map(Some)
+            .map_err(|error| refused(error.to_string(), "put a matching pair in place".to_owned()))
+    }
+
+    /// Runs `read` on the maps, or says that there are none.
+    fn with_maps<T>(
+        &self,
+        read: impl FnOnce(&Maps) -> Result<T, ShieldError>,
+    ) -> Result<T, Failure> {
+        let shield = self.shield.borrow();
+        let shield = shield.as_ref().ok_or_else(|| {
+            Failure::new(
+                FailureKind::NoShield,
+                "weir runs without a packet filter",
+                "name interfaces in [shield] and restart",
+            )
+        })?;
+        read(shield.maps()).map_err(|error| shield_failure(&error))
+    }
+
+    fn listed(&self, list: List, word: api::List) -> Result<api::Entries, Failure> {
+        let now_ns = clock::kernel_now_ns();
+        let entries = self.with_maps(|maps| maps.entries(list, now_ns))?;
+        Ok(api::Entries {
+            entries: entries
+                .iter()
+                .map(|ListedEntry { network, entry, .. }| {
+                    view::entry(word, *network, entry, now_ns)
+                })
+                .collect(),
+        })
+    }
+
+    fn insert(
+        &self,
+        list: List,
+        networks: &[ipnet::IpNet],
+        duration: Option<Duration>,
+        reason: &str,
+    ) -> Result<api::Changed, Failure> {
+        self.with_maps(|maps| {
+            let changes = networks.iter().map(|&network| {
+                maps.insert(
+                    list,
+                    network,
+                    duration,
+                    "cli",
+                    reason,
+                    clock::kernel_now_ns(),
+                )?;
+                tracing::info!(%network, ?list, %reason, "entry added from the command line");
+                Ok(api::Change {
+                    network,
+                    change: api::ChangeKind::Added,
+                    expires_in_seconds: duration.map(|d| d.as_secs_f64()),
+                })
+            });
+            Ok(api::Changed {
+                changes: changes.collect::<Result<_, ShieldError>>()?,
+            })
+        })
+    }
+
+    fn remove(&self, list: List, networks: &[ipnet::IpNet]) -> Result<api::Changed, Failure> {
+        self.with_maps(|maps| {
+            let changes = networks.iter().map(|&network| {
+                let there = maps.remove(list, network)?;
+                tracing::info!(%network, ?list, there, "entry removed from the command line");
+                Ok(api::Change {
+                    network,
+                    change: if there {
+                        api::ChangeKind::Removed
+                    } else {
+                        api::ChangeKind::Absent
+                    },
+                    expires_in_seconds: None,
+                })
+            });
+            Ok(api::Changed {
+                changes: changes.collect::<Result<_, ShieldError>>()?,
+            })
+        })
+    }
+}
+
+impl Control for ControlPlane {
+    fn status(&self) -> api::Status {
+        super::status::of(self)
+    }
+
+    fn drops(&self) -> Result<api::Drops, Failure> {
+        self.with_maps(|maps| Ok(view::drops(maps.enforcing()?, &maps.totals()?)))
+    }
+
+    fn sources(&self, query: &api::SourcesQuery) -> Result<api::Sources, Failure> {
+        let rows = self.with_maps(Maps::sources)?;
+        let rows = rows.into_iter().map(|row| (row.network, row.counters));
+        Ok(view::sources(rows, query, clock::kernel_now_ns()))
+    }
+
+    fn blocks(&self) -> Result<api::Entries, Failure> {
+        self.listed(List::Block, api::List::Block)
+    }
+
+    fn allows(&self) -> Result<api::Entries, Failure> {
+        self.listed(List::Allow, api::List::Allow)
+    }
+
+    fn upstreams(&self) -> api::Upstreams {
+        super::status::upstreams(&self.shared.site.load())
+    }
+
+    fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {
+        let duration = request.seconds.map_or_else(
+            || self.settings.borrow().shield.block_for,
+            Duration::from_secs,
+        );
+        self.insert(
+            List::Block,
+            &request.networks,
+            Some(duration),
+            &request.reason,
+        )
+    }
+
+    fn unblock(&self, request: &api::NetworksRequest) -> Result<api::Changed, Failure> {
+        self.remove(List::Block, &request.networks)
+    }
+
+    fn allow(&self, request: &api::NetworksRequest) -> Result<api::Changed, Failure> {
+        self.insert(List::Allow, &request.networks, None, "")
+    }
+
+    fn disallow(&self, request: &api::NetworksRequest) -> Result<api::Changed, Failure> {
+        self.remove(List::Allow, &request.networks)
+    }
+
+    fn reload(&self) -> Result<api::Reloaded, api::ReloadFailed> {
+        self.reload_settings()
+    }
+
+    fn ready(&self) -> bool {
+        let shield = self.shield.borrow();
+        let guarded = shield
+            .as_ref()
+            .is_none_or(|shield| shield.troubles().next().is_none());
+        self.state.get() == api::State::Serving && guarded
+    }
+
+    fn recent_samples(&self) -> Vec<api::Sample> {
+        let now_ns = clock::kernel_now_ns();
+        self.samples
+            .borrow()
+            .iter()
+            .map(|drop| view::sample(&drop.interface, drop.outcome, &drop.sample, now_ns))
+            .collect()
+    }
+}
+
+fn shield_failure(error: &ShieldError) -> Failure {
+    let kind = match error.kind {
+        ErrorKind::NotPermitted => FailureKind::NotPermitted,
+        ErrorKind::NotAttached => FailureKind::NoShield,
+        ErrorKind::Failed => FailureKind::Failed,
+    };
+    Failure::new(kind, error.to_string(), error.hint.clone())
+}
+
+fn refused(error: String, hint: String) -> api::ReloadFailed {
+    api::ReloadFailed {
+        error,
+        hint,
+        problems: Vec::new(),
+    }
+}
+
+fn refused_file(invalid: &config::Invalid) -> api::ReloadFailed {
+    api::ReloadFailed {
+        error: invalid.to_string(),
+        hint: "`weir check` shows them without a running weir".to_owned(),
+        problems: invalid
+            .problems
+            .iter()
+            .map(|problem| api::Problem {
+                line: problem.line,
+                key: problem.key.clone(),
+                value: problem.value.clone(),
+                message: problem.message.clone(),
+                hint: problem.hint.clone(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,57 @@
+//! From settings to the site workers serve by, keeping what is known of origin servers that stay.
+
+use std::sync::Arc;
+
+use crate::balance::Upstream;
+use crate::config::Settings;
+use crate::http::Site;
+use crate::{clock, detect, route};
+
+/// The site of a starting weir.
+pub(super) fn first_site(settings: &Settings) -> Site {
+    build(settings, &[], 1)
+}
+
+/// The site that follows `current`.
+pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
+    build(settings, &current.upstreams, current.generation + 1)
+}
+
+/// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
+pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
+    Settings {
+        process: current.process.clone(),
+        listen: current.listen.clone(),
+        cache: current.cache.clone(),
+        admin: current.admin.clone(),
+        log: current.log.clone(),
+        shield: crate::xdp::Settings {
+            interfaces: current.shield.interfaces.clone(),
+            mode: current.shield.mode,
+            pin_dir: current.shield.pin_dir.clone(),
+            tables: current.shield.tables,
+            ..wanted.shield
+        },
+        ..wanted
+    }
+}
+
+fn build(settings: &Settings, known: &[Arc<Upstream>], generation: u64) -> Site {
+    let now = clock::now();
+    let upstreams = settings
+        .upstreams
+        .iter()
+        .map(|wanted| {
+            known
+                .iter()
+                .find(|upstream| upstream.settings == *wanted)
+                .map_or_else(|| Arc::new(Upstream::new(wanted.clone(), now)), Arc::clone)
+        })
+        .collect();
+    Site {
+        routes: route::Table::new(settings.routes.clone()),
+        upstreams,
+        rules: Arc::new(detect::Rules::new(settings.detect.clone())),
+        generation,
+    }
+}

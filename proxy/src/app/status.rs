@@ -1,0 +1,178 @@
+//! The running weir's state as the admin API tells it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::admin::api;
+use crate::balance::{Health, Upstream};
+use crate::http::Site;
+use crate::http::worker::Counters;
+use crate::net::{ListenSettings, Transport};
+use crate::xdp::{AttachedMode, List, Shield};
+use crate::{clock, xdp};
+
+use super::control::ControlPlane;
+
+/// The whole state.
+pub(super) fn of(control: &ControlPlane) -> api::Status {
+    let settings = control.settings.borrow();
+    let site = control.shared.site.load();
+    let counters = &control.counters;
+    api::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        abi: weir_common::ABI_VERSION,
+        pid: std::process::id(),
+        uptime_seconds: clock::now()
+            .saturating_duration_since(control.started)
+            .as_secs_f64(),
+        state: control.state.get(),
+        config: control.source.path.display().to_string(),
+        generation: site.generation,
+        workers: counters.len(),
+        shield: control
+            .shield
+            .borrow()
+            .as_ref()
+            .map(|shield| shield_state(shield, &settings.shield)),
+        attack: control.drop_rate.borrow().to_api(clock::now()),
+        listeners: settings.listen.iter().map(listener).collect(),
+        connections: api::Connections {
+            open: counters
+                .iter()
+                .map(|worker| worker.open.load(Relaxed) as u64)
+                .sum(),
+            accepted: sum(counters.iter().map(|worker| &worker.accepted)),
+            refused: sum(counters.iter().map(|worker| &worker.refused)),
+        },
+        tls: api::Tls {
+            handshakes: sum(counters.iter().map(|worker| &worker.handshakes)),
+            failed: sum(counters.iter().map(|worker| &worker.handshakes_failed)),
+        },
+        responses: responses(counters.iter().map(AsRef::as_ref)),
+        upstreams: upstreams(&site).upstreams,
+        cache: cache(control, settings.cache.memory),
+        detect: api::Detect {
+            rules: settings.detect.len(),
+            blocks: control.detection.blocks.load(Relaxed),
+            lost: control.detection.lost.load(Relaxed)
+                + sum(counters.iter().map(|worker| &worker.reports_lost)),
+        },
+    }
+}
+
+/// Every upstream and its servers.
+pub(super) fn upstreams(site: &Site) -> api::Upstreams {
+    api::Upstreams {
+        upstreams: site.upstreams.iter().map(|one| upstream(one)).collect(),
+    }
+}
+
+fn upstream(upstream: &Upstream) -> api::Upstream {
+    let now = clock::now();
+    let servers = upstream.servers.iter().enumerate().map(|(index, server)| {
+        let ejected = match upstream.health(index, now) {
+            Health::Healthy => None,
+            Health::Ejected(left) => Some(left.as_secs_f64()),
+        };
+        api::Server {
+            server: server.authority.clone(),
+            weight: server.settings.weight,
+            health: if ejected.is_some() {
+                api::Health::Ejected
+            } else {
+                api::Health::Healthy
+            },
+            ejected_for_seconds: ejected,
+            requests: server.requests.load(Relaxed),
+            failures: server.failures.load(Relaxed),
+            connections: server.connections.load(Relaxed) as u64,
+        }
+    });
+    api::Upstream {
+        name: upstream.settings.name.clone(),
+        servers: servers.collect(),
+    }
+}
+
+fn shield_state(shield: &Shield, settings: &xdp::Settings) -> api::Shield {
+    let now_ns = clock::kernel_now_ns();
+    // A list that cannot be read is reported by the commands that read it; here it counts as empty.
+    let count = |list| {
+        shield
+            .maps()
+            .entries(list, now_ns)
+            .map_or(0, |entries| entries.len())
+    };
+    let interfaces = shield.interfaces().iter().map(|interface| api::Interface {
+        name: interface.name.clone(),
+        ifindex: interface.ifindex,
+        mode: match interface.mode {
+            AttachedMode::Native => api::Mode::Native,
+            AttachedMode::Generic => api::Mode::Generic,
+        },
+        fallback: interface.fallback.clone(),
+        program_id: interface.program_id,
+        problem: shield
+            .troubles()
+            .find(|(name, _)| *name == interface.name)
+            .map(|(_, why)| why.to_owned()),
+    });
+    api::Shield {
+        enforcing: settings.enforce,
+        pin_dir: settings.pin_dir.display().to_string(),
+        interfaces: interfaces.collect(),
+        blocks: count(List::Block),
+        allows: count(List::Allow),
+    }
+}
+
+fn listener(settings: &ListenSettings) -> api::Listener {
+    let offered = [(settings.http.http1, "1.1"), (settings.http.http2, "2")];
+    api::Listener {
+        address: settings.address.to_string(),
+        tls: settings.transport == Transport::Tls,
+        http: offered
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, version)| version.to_owned())
+            .collect(),
+    }
+}
+
+fn responses<'a>(workers: impl Iterator<Item = &'a Counters>) -> api::Responses {
+    let mut classes = [0; 5];
+    for worker in workers {
+        for (class, counter) in classes.iter_mut().zip(&worker.responses) {
+            *class += counter.load(Relaxed);
+        }
+    }
+    let [
+        informational,
+        successful,
+        redirection,
+        client_error,
+        server_error,
+    ] = classes;
+    api::Responses {
+        informational,
+        successful,
+        redirection,
+        client_error,
+        server_error,
+    }
+}
+
+fn cache(control: &ControlPlane, limit_bytes: u64) -> api::Cache {
+    let stats = control.shared.store.stats();
+    api::Cache {
+        limit_bytes,
+        bytes: stats.bytes,
+        responses: stats.responses,
+        hits: stats.hits,
+        misses: stats.misses,
+        evicted: stats.evicted,
+    }
+}
+
+fn sum<'a>(counters: impl Iterator<Item = &'a AtomicU64>) -> u64 {
+    counters.map(|counter| counter.load(Relaxed)).sum()
+}
