@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::body::{RequestBody, Upload};
 use super::connect::connect;
 use super::fault::{Fault, Retry, Who};
-use super::pool::{Lease, Server};
+use super::pool::{Lease, Reuse, Server};
 use super::served::Served;
 use super::worker::{View, Worker};
 use crate::balance::{Attempt, Tried};
@@ -40,6 +40,13 @@ pub(super) enum Size {
     Some,
 }
 
+/// Whether a request that may have been acted on can be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replay {
+    Possible,
+    Impossible,
+}
+
 /// An origin's response and the connection it comes over.
 pub(super) struct Exchange {
     pub(super) response: Response<Incoming>,
@@ -64,7 +71,11 @@ pub(super) async fn forward(
     served: &mut Served,
 ) -> Result<Exchange, Fault> {
     let group = &view.site.upstreams[upstream];
-    let replay = content.size == Size::Empty && outgoing.method.is_idempotent();
+    let replay = if content.size == Size::Empty && outgoing.method.is_idempotent() {
+        Replay::Possible
+    } else {
+        Replay::Impossible
+    };
     let upload = content.upload;
     let mut body = content.body;
     let mut tried = Tried::default();
@@ -90,7 +101,7 @@ pub(super) async fn forward(
         last = failed.fault;
         body = match (failed.fault.handling().retry, failed.unsent) {
             (Retry::Always, Some(unsent)) => unsent,
-            (Retry::Idempotent, _) if replay => RequestBody::empty(),
+            (Retry::Idempotent, _) if replay == Replay::Possible => RequestBody::empty(),
             _ => return Err(last),
         };
     }
@@ -123,18 +134,24 @@ async fn attempt(
     outgoing: &Outgoing,
     body: RequestBody,
     upload: &Upload,
-    replay: bool,
+    replay: Replay,
 ) -> Result<Exchange, Failed> {
     let timeout = server.upstream.settings.timeouts.response;
     let mut body = body;
-    if let Some(lease) = worker.pool.take(server) {
+    let reuse = match replay {
+        Replay::Possible => Reuse::Any,
+        Replay::Impossible => Reuse::Recent,
+    };
+    if let Some(lease) = worker.pool.take(server, reuse, clock::now()) {
         let failed = match exchange(lease, outgoing, body, upload, timeout).await {
             Ok(exchange) => return Ok(exchange),
             Err(failed) => failed,
         };
         body = match failed.unsent {
             Some(unsent) => unsent,
-            None if replay && failed.fault.handling().retry == Retry::Idempotent => {
+            None if replay == Replay::Possible
+                && failed.fault.handling().retry == Retry::Idempotent =>
+            {
                 RequestBody::empty()
             }
             None => return Err(failed),

@@ -1,5 +1,6 @@
 //! The request path: server, pipeline, forwarding, upstream connections, faults.
 
+mod activity;
 mod body;
 mod cached;
 mod connect;

@@ -12,9 +12,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, r
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::activity::Http;
 use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss};
-use super::connection::{Connection, Http};
+use super::connection::Connection;
 use super::fault::{Fault, Who};
 use super::fields::{self, Origin};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
@@ -205,6 +206,14 @@ fn conclude(
     if !fields.contains_key(DATE) {
         // RFC 9110 §6.6.1: whoever passes a response on dates it, if its origin did not.
         fields.insert(DATE, connection.worker.date());
+    }
+    if let (true, Some(length)) = (
+        fields.contains_key(CONTENT_LENGTH),
+        incoming.size_hint().exact(),
+    ) && length > 0
+    {
+        // Repeated or listed, though always the same, it is one number to the client.
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let origin = Origin {
         upstream: &lease.server.upstream,

@@ -21,6 +21,15 @@ pub(super) struct Pool {
     reaping: Cell<bool>,
 }
 
+/// Which idle connections will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// Any: if its origin has closed it, the request can be sent again.
+    Any,
+    /// One used a moment ago, which its origin has hardly closed: the request cannot be sent twice.
+    Recent,
+}
+
 /// One server of one upstream. The upstream is held, so that its address names it as long as there is a key.
 #[derive(Clone)]
 pub(super) struct Server {
@@ -45,15 +54,24 @@ struct Idle {
 }
 
 impl Pool {
-    /// An idle connection to `server` that is alive as far as can be told.
-    pub(super) fn take(self: &Rc<Self>, server: &Server) -> Option<Lease> {
+    /// An idle connection to `server` that is alive as far as can be told. `now` is when it is wanted.
+    pub(super) fn take(
+        self: &Rc<Self>,
+        server: &Server,
+        reuse: Reuse,
+        now: Instant,
+    ) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&server.key())?;
         connections.retain(|connection| !connection.sender.is_closed());
+        let oldest = match reuse {
+            Reuse::Any => connections.first()?.since,
+            Reuse::Recent => now.checked_sub(RECENT)?,
+        };
         // One that is not ready still reads the end of its last response or writes the rest of its last request.
         let ready = connections
             .iter()
-            .rposition(|connection| connection.sender.is_ready())?;
+            .rposition(|connection| connection.sender.is_ready() && connection.since >= oldest)?;
         let connection = connections.remove(ready);
         Some(self.lease(connection.sender, connection.server))
     }
@@ -165,6 +183,8 @@ struct Key(usize, usize);
 
 /// Idle connections to one server in one worker; over it the oldest is closed.
 const IDLE_MAX: usize = 64;
+/// Below the keep-alive timeout of all origin servers we know (the shortest default is 2 s, gunicorn's).
+const RECENT: Duration = Duration::from_secs(1);
 /// Bounds the reaper's work when connections expire one after the other.
 const REAP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
@@ -231,7 +251,7 @@ mod tests {
             first.give_back();
             second.give_back();
             drop(origin);
-            let taken = pool.take(&server).unwrap();
+            let taken = pool.take(&server, Reuse::Any, clock::now()).unwrap();
             tokio::task::yield_now().await;
             assert!(
                 taken.sender.is_closed(),
@@ -248,8 +268,20 @@ mod tests {
             lease.give_back();
             drop(origin);
             tokio::task::yield_now().await;
-            assert!(pool.take(&server).is_none());
+            assert!(pool.take(&server, Reuse::Any, clock::now()).is_none());
             assert_eq!(pool.len(), 0);
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_sent_twice_gets_only_a_connection_used_a_moment_ago() {
+        run(async {
+            let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+            let (lease, _origin) = connection(&pool, &server).await;
+            lease.give_back();
+            let later = clock::now() + Duration::from_secs(2);
+            assert!(pool.take(&server, Reuse::Recent, later).is_none());
+            assert!(pool.take(&server, Reuse::Any, later).is_some());
         });
     }
 
@@ -259,7 +291,7 @@ mod tests {
             let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
             let (lease, _origin) = connection(&pool, &server).await;
             drop(lease);
-            assert!(pool.take(&server).is_none());
+            assert!(pool.take(&server, Reuse::Any, clock::now()).is_none());
         });
     }
 
@@ -291,8 +323,8 @@ mod tests {
             );
             let (lease, _origin) = connection(&pool, &one).await;
             lease.give_back();
-            assert!(pool.take(&other).is_none());
-            assert!(pool.take(&one).is_some());
+            assert!(pool.take(&other, Reuse::Any, clock::now()).is_none());
+            assert!(pool.take(&one, Reuse::Any, clock::now()).is_some());
         });
     }
 

@@ -38,7 +38,7 @@ impl Served {
         request: &request::Parts,
         request_id: &HeaderValue,
     ) -> Self {
-        connection.request_began();
+        connection.activity.request_began(clock::now());
         let record = connection.worker.access.is_enabled().then(|| Record {
             line: Box::new(line(connection.source, request, request_id)),
             started: clock::now(),
@@ -82,10 +82,14 @@ impl Served {
     pub(super) fn polled(&mut self, pending: bool) {
         if self.waits_for_client == pending {
             self.waits_for_client = !pending;
-            self.connection.waits_for_client(self.waits_for_client);
+            if pending {
+                self.connection.activity.client_took();
+            } else {
+                self.connection.activity.client_owes();
+            }
         }
         if !pending {
-            self.connection.progressed();
+            self.connection.activity.progressed(clock::now());
         }
     }
 
@@ -107,9 +111,9 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         if self.waits_for_client {
-            self.connection.waits_for_client(false);
+            self.connection.activity.client_took();
         }
-        self.connection.request_ended(clock::now());
+        self.connection.activity.request_ended(clock::now());
         if let Some(Record { mut line, started }) = self.record.take() {
             line.duration = clock::now().saturating_duration_since(started);
             self.connection.worker.access.write(line);

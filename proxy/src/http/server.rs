@@ -20,7 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Connection, End, FIRST_REQUEST_GRACE, Http, Serve, drive};
+use super::activity::{FIRST_REQUEST_GRACE, Http};
+use super::connection::{Connection, End, Serve, drive};
 use super::fields::{Client, Scheme};
 use super::pipeline::respond;
 use super::worker::{Worker, add};
@@ -166,7 +167,11 @@ impl Listener {
                 let mut serving = self.http1.serve_connection(io, service);
                 let end = drive(Pin::new(&mut serving), &connection).await;
                 if matches!(end, End::SlowHead) {
-                    refuse_slow_head(serving.into_parts().io.into_inner()).await;
+                    let stream = serving.into_parts().io.into_inner();
+                    // In the middle of the last response it would be taken for a part of it.
+                    if !stream.is_blocked() {
+                        refuse_slow_head(stream).await;
+                    }
                 }
                 end
             }

@@ -72,7 +72,7 @@ pub struct ClientLimits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Limits as documented.

@@ -30,6 +30,11 @@ impl Stall {
         self.waiting = false;
     }
 
+    /// Whether the last thing that happened was a wait.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
     /// Still waiting; ready when that took too long.
     pub(crate) fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.waiting {

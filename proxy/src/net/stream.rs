@@ -38,6 +38,11 @@ impl<S, O: Observe> ClientStream<S, O> {
         }
     }
 
+    /// Whether bytes that were to be written wait for the client.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.unread.is_waiting()
+    }
+
     /// Bounds how long `outcome` may stay pending.
     fn progress<T>(
         &mut self,

@@ -17,5 +17,6 @@ mod drain;
 mod failover;
 mod fields;
 mod framing;
+mod http2;
 mod origin;
 mod weir;

@@ -39,6 +39,7 @@ pub struct Weir {
     pub address: SocketAddr,
     pub site: Arc<ArcSwap<Site>>,
     pub store: Arc<weir::cache::Store>,
+    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     pub counters: Arc<Counters>,
     pub reports: Receiver<Report>,
     pub access: AccessLog,
@@ -145,11 +146,12 @@ impl Setup {
         let (report, reports) = sync_channel(64);
         let access = AccessLog::start(&self.access, Format::Json).unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
+        let tls = self.tls.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
         let context = Context {
             index: 0,
             listeners: vec![(socket, settings)],
             site: Arc::clone(&site),
-            tls: self.tls.map(|tls| Arc::new(ArcSwap::from_pointee(tls))),
+            tls: tls.clone(),
             store: Arc::clone(&store),
             admission: Arc::new(Admission::new(1)),
             reports: report,
@@ -162,6 +164,7 @@ impl Setup {
             address,
             site,
             store,
+            tls,
             counters,
             reports,
             access,

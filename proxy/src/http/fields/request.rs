@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -163,18 +163,16 @@ fn is_loop(fields: &HeaderMap) -> bool {
 }
 
 fn via(version: Version) -> HeaderValue {
-    static LINES: OnceLock<[HeaderValue; 3]> = OnceLock::new();
-    let lines = LINES.get_or_init(|| {
-        ["1.0", "1.1", "2.0"].map(|version| {
-            let line = Bytes::from(format!("{version} {}", instance()));
-            HeaderValue::from_maybe_shared(line).expect("invariant: ASCII")
-        })
+    // Leaked once: a shared buffer would make all workers contend for its reference count.
+    static LINES: OnceLock<[&str; 3]> = OnceLock::new();
+    let [http_1_0, http_1_1, http_2] = LINES.get_or_init(|| {
+        ["1.0", "1.1", "2.0"].map(|version| &*format!("{version} {}", instance()).leak())
     });
-    match version {
-        Version::HTTP_10 => lines[0].clone(),
-        Version::HTTP_2 => lines[2].clone(),
-        _ => lines[1].clone(),
-    }
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => http_1_0,
+        Version::HTTP_2 => http_2,
+        _ => http_1_1,
+    })
 }
 
 /// `weir (0f3a…)`: the pseudonym and, as a comment, which weir.

@@ -75,14 +75,13 @@ fn admit(
     }
 }
 
-/// After an error of the one connection that was to be accepted, go on at once. After one of the host (no descriptors, no
-/// memory) the queue stays full and accept would fail again at once: wait until others have closed theirs.
+/// After an error of the one connection that was to be accepted, go on. After any other (no descriptors, no memory) the
+/// queue stays full and accept would fail again at once: wait until others have closed theirs.
 async fn pause(listener: &Listener, error: &io::Error) {
-    use nix::errno::Errno;
-    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    if matches!(
-        errno,
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
     ) {
         tracing::warn!(listener = %listener.settings.address, %error, "cannot accept");
         tokio::time::sleep(PAUSE).await;

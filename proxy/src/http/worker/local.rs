@@ -133,12 +133,13 @@ impl Worker {
     pub(in crate::http) fn request_id(&self) -> HeaderValue {
         let number = self.request_ids.get();
         self.request_ids.set(number + 1);
-        let text = format!(
-            "{:016x}{:016x}",
-            self.request_id_seed,
-            spread(self.request_id_seed ^ number)
-        );
-        HeaderValue::from_maybe_shared(Bytes::from(text)).expect("invariant: hexadecimal digits")
+        let seed = u128::from(self.request_id_seed);
+        let id = (seed << 64) | u128::from(spread(self.request_id_seed ^ number));
+        let mut digits = [0; 32];
+        for (place, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = b"0123456789abcdef"[usize::try_from((id >> (4 * place)) & 0xf).unwrap_or(0)];
+        }
+        HeaderValue::from_bytes(&digits).expect("invariant: hexadecimal digits")
     }
 
     /// `Date` of now (RFC 9110 §6.6.1), made once a second.
