@@ -164,7 +164,9 @@ impl ControlPlane {
             needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
         };
         self.shared.site.store(Arc::new(site));
-        *self.settings.borrow_mut() = Rc::new(reload::effective(&self.settings.borrow(), wanted));
+        // Two statements: the first borrow lives as long as the one it is in.
+        let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
+        *self.settings.borrow_mut() = effective;
         Ok(reloaded)
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::PlaceArgs;
+use super::check::complain;
 use super::exit::{CliError, Exit};
 use super::output::note;
 use crate::admin::client::Client;
@@ -41,11 +42,8 @@ impl Place {
                 block_for: settings.shield.block_for,
             },
             Err(invalid) if args.config_is_explicit() => {
-                return Err(CliError::new(
-                    Exit::Usage,
-                    invalid.to_string(),
-                    format!("run `weir check -c {}` for the details", path.display()),
-                ));
+                complain(&invalid);
+                return Err(CliError::Reported(Exit::Usage));
             }
             Err(invalid) => {
                 if File::open(path).is_ok() {
