@@ -91,19 +91,21 @@ fn summarise(rings: &[Ring], outcomes: &[(bool, Duration)]) {
     }
 }
 
-/// Everything that runs in the test process itself. `tidy` sees to it that no crate has tests elsewhere.
+/// Everything that runs in the test process itself, the proxy's integration tests on loopback included. `tidy` sees to it
+/// that no crate has tests elsewhere.
 fn unit(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
     let mut tests = exec::cargo(workspace);
-    tests.args([
-        "test",
-        "--workspace",
-        "--lib",
-        "--bin",
-        "weir",
-        "--bin",
-        "xtask",
-        "--",
-    ]);
+    tests
+        .args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bin",
+            "weir",
+            "--bin",
+            "xtask",
+        ])
+        .args(["--test", "it", "--"]);
     exec::check(tests.args(args))?;
     let mut examples = exec::cargo(workspace);
     examples.args(["test", "--workspace", "--doc", "--"]);
