@@ -18,7 +18,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     step::loud("clippy", || {
         exec::check(
             exec::cargo(workspace)
-                .args(["clippy", "--workspace", "--all-targets"])
+                .args(["clippy", "--workspace", "--all-targets", "--keep-going"])
                 .args(["--", "--deny", "warnings"]),
         )
     })?;
@@ -26,7 +26,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
         exec::check(
             exec::cargo(workspace)
                 .env("RUSTDOCFLAGS", "--deny warnings")
-                .args(["doc", "--workspace", "--no-deps"]),
+                .args(["doc", "--workspace", "--no-deps", "--keep-going"]),
         )
     })
 }

@@ -105,7 +105,7 @@ fn unit(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
             "--bin",
             "xtask",
         ])
-        .args(["--test", "it", "--"]);
+        .args(["--test", "it", "--no-fail-fast", "--"]);
     exec::check(tests.args(args))?;
     let mut examples = exec::cargo(workspace);
     examples.args(["test", "--workspace", "--doc", "--"]);
