@@ -85,181 +85,138 @@ pub(crate) enum Retry {
     Never,
 }
 
-/// What to do about a fault.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Handling {
-    /// Sent to the client.
-    pub(crate) status: StatusCode,
-    /// RFC 9209 §2.3 error type, as in `Proxy-Status`.
-    pub(crate) proxy_status: &'static str,
-    /// Whose doing.
-    pub(crate) who: Who,
-    /// Another try?
-    pub(crate) retry: Retry,
-    /// One line for the client; names no origin.
-    pub(crate) text: &'static str,
-}
-
 impl Fault {
-    /// The table.
-    #[allow(clippy::too_many_lines, reason = "a table")]
-    pub(crate) const fn handling(self) -> Handling {
-        use Retry::{Always, Idempotent, Never};
-        use StatusCode as S;
-        use Who::{Client, Origin, Proxy};
+    /// Sent to the client.
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest(malformed) => row(
-                S::BAD_REQUEST,
-                REQUEST_ERROR,
-                Client,
-                Never,
-                malformed.text(),
-            ),
-            Self::ConnectUnsupported => row(
-                S::NOT_IMPLEMENTED,
-                REQUEST_DENIED,
-                Client,
-                Never,
-                "CONNECT is not supported\n",
-            ),
-            Self::TraceRefused => row(
-                S::METHOD_NOT_ALLOWED,
-                REQUEST_DENIED,
-                Client,
-                Never,
-                "TRACE is not allowed\n",
-            ),
-            Self::ContentTooLarge => row(
-                S::PAYLOAD_TOO_LARGE,
-                REQUEST_ERROR,
-                Client,
-                Never,
-                "request content too large\n",
-            ),
-            Self::FieldsTooMany => row(
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                REQUEST_ERROR,
-                Client,
-                Never,
-                "too many request header fields\n",
-            ),
-            Self::ContentTimeout => row(
-                S::REQUEST_TIMEOUT,
-                REQUEST_ERROR,
-                Client,
-                Never,
-                "request content stalled\n",
-            ),
-            Self::ContentIncomplete => row(
-                S::BAD_REQUEST,
-                REQUEST_ERROR,
-                Client,
-                Never,
-                "request content incomplete\n",
-            ),
-            Self::DestinationNotFound => row(
-                S::NOT_FOUND,
-                "weir; error=destination_not_found",
-                Proxy,
-                Never,
-                "no such site\n",
-            ),
-            Self::ProxyLoopDetected => row(
-                S::BAD_GATEWAY,
-                "weir; error=proxy_loop_detected",
-                Proxy,
-                Never,
-                "proxy loop\n",
-            ),
-            Self::ConnectionLimitReached => row(
-                S::SERVICE_UNAVAILABLE,
-                "weir; error=connection_limit_reached",
-                Proxy,
-                Always,
-                "origin at its connection limit\n",
-            ),
-            Self::DnsError => row(
-                S::BAD_GATEWAY,
-                "weir; error=dns_error",
-                Origin,
-                Always,
-                "origin not found\n",
-            ),
-            Self::ConnectionTimeout => row(
-                S::GATEWAY_TIMEOUT,
-                "weir; error=connection_timeout",
-                Origin,
-                Always,
-                "origin connection timed out\n",
-            ),
-            Self::ConnectionRefused => row(
-                S::BAD_GATEWAY,
-                "weir; error=connection_refused",
-                Origin,
-                Always,
-                "origin refused the connection\n",
-            ),
-            Self::DestinationIpUnroutable => row(
-                S::BAD_GATEWAY,
-                "weir; error=destination_ip_unroutable",
-                Origin,
-                Always,
-                "origin unreachable\n",
-            ),
-            Self::ConnectionTerminated => row(
-                S::BAD_GATEWAY,
-                "weir; error=connection_terminated",
-                Origin,
-                Idempotent,
-                "origin closed the connection\n",
-            ),
-            Self::HttpResponseTimeout => row(
-                S::GATEWAY_TIMEOUT,
-                "weir; error=http_response_timeout",
-                Origin,
-                Never,
-                "origin did not respond in time\n",
-            ),
-            Self::HttpResponseIncomplete => row(
-                S::BAD_GATEWAY,
-                "weir; error=http_response_incomplete",
-                Origin,
-                Idempotent,
-                "origin response incomplete\n",
-            ),
-            Self::HttpResponseHeaderSectionSize => row(
-                S::BAD_GATEWAY,
-                "weir; error=http_response_header_section_size",
-                Origin,
-                Never,
-                "origin response head too large\n",
-            ),
-            Self::HttpProtocolError => row(
-                S::BAD_GATEWAY,
-                "weir; error=http_protocol_error",
-                Origin,
-                Never,
-                "origin response invalid\n",
-            ),
-            Self::ProxyInternalError => row(
-                S::SERVICE_UNAVAILABLE,
-                "weir; error=proxy_internal_error",
-                Proxy,
-                Never,
-                "out of resources\n",
-            ),
+            Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
+            Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
+            Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::DestinationNotFound => StatusCode::NOT_FOUND,
+            Self::ConnectionLimitReached | Self::ProxyInternalError => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ProxyLoopDetected
+            | Self::DnsError
+            | Self::ConnectionRefused
+            | Self::DestinationIpUnroutable
+            | Self::ConnectionTerminated
+            | Self::HttpResponseIncomplete
+            | Self::HttpResponseHeaderSectionSize
+            | Self::HttpProtocolError => StatusCode::BAD_GATEWAY,
         }
     }
 
-    /// RFC 9209's error type, for the log.
-    pub(crate) fn name(self) -> &'static str {
-        let field = self.handling().proxy_status;
-        field.split_once('=').map_or(field, |(_, name)| name)
+    /// `Proxy-Status` with an error type of RFC 9209 §2.3, and a line for the client.
+    const fn text(self) -> (&'static str, &'static str) {
+        match self {
+            Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
+            Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
+            Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
+            Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
+            Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
+            Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
+            Self::ContentIncomplete => (REQUEST_ERROR, "request content incomplete\n"),
+            Self::DestinationNotFound => ("weir; error=destination_not_found", "no such site\n"),
+            Self::ProxyLoopDetected => ("weir; error=proxy_loop_detected", "proxy loop\n"),
+            Self::ConnectionLimitReached => (
+                "weir; error=connection_limit_reached",
+                "origin at its connection limit\n",
+            ),
+            Self::DnsError => ("weir; error=dns_error", "origin not found\n"),
+            Self::ConnectionTimeout => (
+                "weir; error=connection_timeout",
+                "origin connection timed out\n",
+            ),
+            Self::ConnectionRefused => (
+                "weir; error=connection_refused",
+                "origin refused the connection\n",
+            ),
+            Self::DestinationIpUnroutable => (
+                "weir; error=destination_ip_unroutable",
+                "origin unreachable\n",
+            ),
+            Self::ConnectionTerminated => (
+                "weir; error=connection_terminated",
+                "origin closed the connection\n",
+            ),
+            Self::HttpResponseTimeout => (
+                "weir; error=http_response_timeout",
+                "origin did not respond in time\n",
+            ),
+            Self::HttpResponseIncomplete => (
+                "weir; error=http_response_incomplete",
+                "origin response incomplete\n",
+            ),
+            Self::HttpResponseHeaderSectionSize => (
+                "weir; error=http_response_header_section_size",
+                "origin response head too large\n",
+            ),
+            Self::HttpProtocolError => (
+                "weir; error=http_protocol_error",
+                "origin response invalid\n",
+            ),
+            Self::ProxyInternalError => ("weir; error=proxy_internal_error", "out of resources\n"),
+        }
+    }
+
+    /// Whose doing it is.
+    pub(crate) const fn who(self) -> Who {
+        match self {
+            Self::BadRequest(_)
+            | Self::ConnectUnsupported
+            | Self::TraceRefused
+            | Self::ContentTooLarge
+            | Self::FieldsTooMany
+            | Self::ContentTimeout
+            | Self::ContentIncomplete => Who::Client,
+            Self::DestinationNotFound
+            | Self::ProxyLoopDetected
+            | Self::ConnectionLimitReached
+            | Self::ProxyInternalError => Who::Proxy,
+            Self::DnsError
+            | Self::ConnectionTimeout
+            | Self::ConnectionRefused
+            | Self::DestinationIpUnroutable
+            | Self::ConnectionTerminated
+            | Self::HttpResponseTimeout
+            | Self::HttpResponseIncomplete
+            | Self::HttpResponseHeaderSectionSize
+            | Self::HttpProtocolError => Who::Origin,
+        }
+    }
+
+    /// Whether another origin server may be asked.
+    pub(crate) const fn retry(self) -> Retry {
+        match self {
+            Self::ConnectionLimitReached
+            | Self::DnsError
+            | Self::ConnectionTimeout
+            | Self::ConnectionRefused
+            | Self::DestinationIpUnroutable => Retry::Always,
+            Self::ConnectionTerminated | Self::HttpResponseIncomplete => Retry::Idempotent,
+            _ => Retry::Never,
+        }
     }
 
     /// `Proxy-Status` (RFC 9209 §2).
     pub(crate) const fn proxy_status(self) -> HeaderValue {
-        HeaderValue::from_static(self.handling().proxy_status)
+        HeaderValue::from_static(self.text().0)
+    }
+
+    /// RFC 9209's error type, for the log.
+    pub(crate) fn name(self) -> &'static str {
+        let field = self.text().0;
+        field.split_once('=').map_or(field, |(_, name)| name)
+    }
+
+    /// One line for the client; names no origin.
+    pub(crate) const fn explanation(self) -> &'static str {
+        self.text().1
     }
 }
 
@@ -272,22 +229,6 @@ impl Malformed {
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Line => "invalid line in the request head\n",
         }
-    }
-}
-
-const fn row(
-    status: StatusCode,
-    proxy_status: &'static str,
-    who: Who,
-    retry: Retry,
-    text: &'static str,
-) -> Handling {
-    Handling {
-        status,
-        proxy_status,
-        who,
-        retry,
-        text,
     }
 }
 
@@ -330,13 +271,11 @@ mod tests {
     #[test]
     fn clients_are_blamed_with_4xx_and_origins_with_502_or_504() {
         for fault in ALL {
-            let handling = fault.handling();
-            match handling.who {
+            let status = fault.status();
+            match fault.who() {
                 Who::Client if fault == Fault::ConnectUnsupported => {}
-                Who::Client => assert!(handling.status.is_client_error(), "{fault:?}"),
-                Who::Origin => {
-                    assert!(matches!(handling.status.as_u16(), 502 | 504), "{fault:?}");
-                }
+                Who::Client => assert!(status.is_client_error(), "{fault:?}"),
+                Who::Origin => assert!(matches!(status.as_u16(), 502 | 504), "{fault:?}"),
                 Who::Proxy => {}
             }
         }
@@ -353,11 +292,7 @@ mod tests {
                     | Fault::ConnectionRefused
                     | Fault::DestinationIpUnroutable
             );
-            assert_eq!(
-                fault.handling().retry == Retry::Always,
-                before_sending,
-                "{fault:?}"
-            );
+            assert_eq!(fault.retry() == Retry::Always, before_sending, "{fault:?}");
         }
     }
 

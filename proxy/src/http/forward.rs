@@ -99,7 +99,7 @@ pub(super) async fn forward(
         };
         blame(&server, failed.fault);
         last = failed.fault;
-        body = match (failed.fault.handling().retry, failed.unsent) {
+        body = match (failed.fault.retry(), failed.unsent) {
             (Retry::Always, Some(unsent)) => unsent,
             (Retry::Idempotent, _) if replay == Replay::Possible => RequestBody::empty(),
             _ => return Err(last),
@@ -110,8 +110,7 @@ pub(super) async fn forward(
 /// Holds a failure against the server's health, and says so when that ejects it. A slow or broken response does not
 /// count: one bad resource must not take a whole server out.
 fn blame(server: &Server, fault: Fault) {
-    let handling = fault.handling();
-    if handling.who != Who::Origin || handling.retry == Retry::Never {
+    if fault.who() != Who::Origin || fault.retry() == Retry::Never {
         return;
     }
     let group = &server.upstream;
@@ -149,9 +148,7 @@ async fn attempt(
         };
         body = match failed.unsent {
             Some(unsent) => unsent,
-            None if replay == Replay::Possible
-                && failed.fault.handling().retry == Retry::Idempotent =>
-            {
+            None if replay == Replay::Possible && failed.fault.retry() == Retry::Idempotent => {
                 RequestBody::empty()
             }
             None => return Err(failed),

@@ -11,6 +11,7 @@ mod forward;
 mod framing;
 mod pipeline;
 mod pool;
+mod protocol;
 mod served;
 mod server;
 mod target;

@@ -270,11 +270,10 @@ impl Answer {
 
 /// weir's own answer to a fault.
 fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody> {
-    let handling = fault.handling();
-    served.decided(handling.status, Some(fault));
+    served.decided(fault.status(), Some(fault));
     let cache = served.cache;
-    let mut response = Response::new(ResponseBody::text(handling.text, served));
-    *response.status_mut() = handling.status;
+    let mut response = Response::new(ResponseBody::text(fault.explanation(), served));
+    *response.status_mut() = fault.status();
     let fields = response.headers_mut();
     fields.insert(
         CONTENT_TYPE,
@@ -290,7 +289,7 @@ fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody
             HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         );
     }
-    if http == Http::One && handling.who == Who::Client {
+    if http == Http::One && fault.who() == Who::Client {
         // What follows a request that was not understood or not read must not be taken for the next one.
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }

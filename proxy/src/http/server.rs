@@ -1,7 +1,5 @@
 //! From an accepted socket to an HTTP connection: TLS, choice of protocol, hyper, and the end of it.
 
-use std::cell::RefCell;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,32 +12,27 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::{FIRST_REQUEST_GRACE, Http};
-use super::connection::{Connection, End, Serve, drive};
+use super::connection::{Connection, End, drive};
 use super::fields::{Client, Scheme};
 use super::pipeline::respond;
+use super::protocol::{LocalExecutor, http1_builder, http2_builder};
 use super::worker::{Worker, add};
 use crate::net::{ClientStream, HttpVersions, ListenSettings, Permit, Transport};
+use crate::tls::Acceptor;
 
 /// One listener's settings, made ready for serving.
 pub(super) struct Listener {
     pub(super) settings: Arc<ListenSettings>,
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
-    tls: Option<Tls>,
-}
-
-/// TLS settings with this listener's protocols in ALPN, remade when the shared ones are replaced.
-struct Tls {
-    shared: Arc<ArcSwap<ServerConfig>>,
-    own: RefCell<(Arc<ServerConfig>, TlsAcceptor)>,
-    protocols: Vec<Vec<u8>>,
+    tls: Option<Acceptor>,
 }
 
 impl Listener {
@@ -50,7 +43,7 @@ impl Listener {
     ) -> io::Result<Self> {
         let tls = match (settings.transport, tls) {
             (Transport::Cleartext, _) => None,
-            (Transport::Tls, Some(shared)) => Some(Tls::new(shared, settings.http)),
+            (Transport::Tls, Some(shared)) => Some(Acceptor::new(shared, alpn(settings.http))),
             (Transport::Tls, None) => {
                 let text = format!(
                     "{} speaks TLS but there is no certificate",
@@ -85,8 +78,14 @@ impl Listener {
         }
     }
 
-    async fn serve_tls(&self, tls: &Tls, worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-        let handshake = tls.acceptor().accept(stream);
+    async fn serve_tls(
+        &self,
+        tls: &Acceptor,
+        worker: Rc<Worker>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) {
+        let handshake = tls.current().accept(stream);
         let timeout = self.settings.limits.handshake_timeout;
         let Ok(Ok(stream)) = tokio::time::timeout(timeout, handshake).await else {
             add(&worker.counters.handshakes_failed);
@@ -153,7 +152,7 @@ impl Listener {
 
     async fn serve_http<S>(&self, stream: S, read_ahead: Bytes, connection: Rc<Connection>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Socket,
     {
         let write_timeout = self.settings.limits.write_timeout;
         let stream = ClientStream::new(stream, read_ahead, Rc::clone(&connection), write_timeout);
@@ -166,13 +165,7 @@ impl Listener {
             Http::One => {
                 let mut serving = self.http1.serve_connection(io, service);
                 let end = drive(Pin::new(&mut serving), &connection).await;
-                if matches!(end, End::SlowHead) {
-                    let stream = serving.into_parts().io.into_inner();
-                    // In the middle of the last response it would be taken for a part of it.
-                    if !stream.is_blocked() {
-                        refuse_slow_head(stream).await;
-                    }
-                }
+                finish_http1(&end, serving.into_parts().io.into_inner()).await;
                 end
             }
             Http::Two => {
@@ -184,68 +177,30 @@ impl Listener {
     }
 }
 
-impl Tls {
-    fn new(shared: &Arc<ArcSwap<ServerConfig>>, versions: HttpVersions) -> Self {
-        let mut protocols = Vec::new();
-        if versions.http2 {
-            protocols.push(b"h2".to_vec());
-        }
-        if versions.http1 {
-            protocols.push(b"http/1.1".to_vec());
-        }
-        let config = shared.load_full();
-        let acceptor = acceptor(&config, &protocols);
-        Self {
-            shared: Arc::clone(shared),
-            own: RefCell::new((config, acceptor)),
-            protocols,
-        }
-    }
+/// A client's socket, under TLS or bare.
+trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Has the kernel send RST instead of FIN.
+    fn reset_on_close(&self);
+}
 
-    fn acceptor(&self) -> TlsAcceptor {
-        let shared = self.shared.load();
-        let mut own = self.own.borrow_mut();
-        if !Arc::ptr_eq(&shared, &own.0) {
-            *own = (Arc::clone(&shared), acceptor(&shared, &self.protocols));
-        }
-        own.1.clone()
+impl Socket for TcpStream {
+    fn reset_on_close(&self) {
+        // If it cannot be set, the connection is gone already.
+        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 }
 
-fn acceptor(config: &ServerConfig, protocols: &[Vec<u8>]) -> TlsAcceptor {
-    let mut config = config.clone();
-    config.alpn_protocols = protocols.to_vec();
-    TlsAcceptor::from(Arc::new(config))
+impl Socket for TlsStream<TcpStream> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
 }
 
-fn http1_builder(settings: &ListenSettings) -> http1::Builder {
-    let limits = &settings.limits;
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // `Connection` keeps the deadlines of heads: hyper's would run while idle, too.
-        .header_read_timeout(None)
-        .max_headers(limits.header_fields)
-        .max_header_size(limits.header_bytes)
-        // hyper reads a head and content through one buffer; it must hold the largest head.
-        .max_buf_size(BUFFER_BYTES_MAX.max(limits.header_bytes + 1));
-    builder
-}
-
-fn http2_builder(settings: &ListenSettings) -> http2::Builder<LocalExecutor> {
-    let limits = &settings.limits;
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX);
-    builder
+/// What a listener offers in ALPN, best first.
+fn alpn(versions: HttpVersions) -> Vec<Vec<u8>> {
+    let offers = [(versions.http2, "h2"), (versions.http1, "http/1.1")];
+    let offered = offers.into_iter().filter(|(offered, _)| *offered);
+    offered.map(|(_, name)| name.as_bytes().to_vec()).collect()
 }
 
 /// Tells HTTP/2 with prior knowledge (RFC 9113 §3.3) from HTTP/1 by the first bytes, which are handed on.
@@ -265,6 +220,18 @@ async fn read_some(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()
     match limited.read_buf(read).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
+    }
+}
+
+/// What hyper cannot say of an HTTP/1 connection's end.
+async fn finish_http1<S: Socket>(end: &End, stream: ClientStream<S, Rc<Connection>>) {
+    match end {
+        // In the middle of the last response a refusal would be taken for a part of it.
+        End::SlowHead if !stream.is_blocked() => refuse_slow_head(stream).await,
+        // A response broke off. To an HTTP/1.0 client the end of the connection is the end of the content (RFC 9112
+        // §6.3), so that must not look like an orderly one.
+        End::Done(Err(error)) if error.is_user() => stream.get_ref().reset_on_close(),
+        _ => {}
     }
 }
 
@@ -293,62 +260,7 @@ fn note(end: &End, connection: &Connection) {
     }
 }
 
-impl<I, S, B> Serve for http1::Connection<I, S>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        Self::graceful_shutdown(self);
-    }
-}
-
-impl<I, S, B> Serve for http2::Connection<I, S, LocalExecutor>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    LocalExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        Self::graceful_shutdown(self);
-    }
-}
-
-/// Runs a connection's streams beside it, on the worker's thread. A panic in one ends that one.
-#[derive(Debug, Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
-
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Per HTTP/1 connection and direction.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Request content in flight per stream: what one stream can make a worker hold.
-const STREAM_WINDOW_BYTES: u32 = 64 << 10;
-/// And per connection.
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// Response content queued per stream beyond the client's window.
-const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
-/// Streams that were reset before they were looked at; over it the connection is closed (CVE-2023-44487).
-const RESET_STREAMS_MAX: usize = 20;
-/// Finds dead clients while requests are in flight; idle ones are closed by their own deadline.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -38,6 +38,11 @@ impl<S, O: Observe> ClientStream<S, O> {
         }
     }
 
+    /// The stream underneath.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
     /// Whether bytes that were to be written wait for the client.
     pub(crate) fn is_blocked(&self) -> bool {
         self.unread.is_waiting()

@@ -1,7 +1,10 @@
 //! Certificates by name and rustls settings. TLS 1.2 (RFC 5246) and 1.3 (RFC 8446), aws-lc-rs.
 
+mod acceptor;
 mod certs;
 mod load;
+
+pub(crate) use acceptor::Acceptor;
 
 use std::path::PathBuf;
 use std::sync::Arc;

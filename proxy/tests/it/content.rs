@@ -38,6 +38,29 @@ fn a_response_cut_short_is_cut_short_for_the_client_too() {
 }
 
 #[test]
+fn an_http_1_0_client_sees_a_reset_where_a_response_breaks_off() {
+    let origin = closing(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    let weir = Setup::to(&[origin.address]).start();
+    let mut client = Client::connect(weir.address);
+    client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
+    let error = client.try_response().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn an_http_1_0_client_gets_content_without_length_until_the_end() {
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n",
+    );
+    let weir = Setup::to(&[origin.address]).start();
+    let mut client = Client::connect(weir.address);
+    client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
+    let response = client.response();
+    assert_eq!(response.text(), "half");
+    assert_eq!(response.field("transfer-encoding"), None);
+}
+
+#[test]
 fn a_response_that_stalls_is_cut_short() {
     let origin = Origin::start(|_, stream| {
         stream

@@ -1,118 +1,25 @@
 //! HTTP/2: over TLS with a certificate made for the test, and over cleartext with prior knowledge.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use weir::http::worker::Stop;
 use weir::net::HttpVersions;
-use weir::tls::{CertificateSettings, server_config};
 
 use crate::client::Client;
 use crate::origin::{Origin, Then};
-use crate::weir::{PATIENCE, Setup, Weir, until};
+use crate::tls::{Certificate, get, h2, run, text};
+use crate::weir::{Setup, Weir, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-/// A certificate for `a.test` in files that go with it.
-struct Certificate {
-    dir: PathBuf,
-    settings: CertificateSettings,
-}
-
-impl Certificate {
-    fn new() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let dir = std::env::temp_dir().join(format!("weir-it-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let made = rcgen::generate_simple_self_signed(vec!["a.test".into()]).unwrap();
-        let settings = CertificateSettings {
-            chain: dir.join("chain.pem"),
-            key: dir.join("key.pem"),
-        };
-        std::fs::write(&settings.chain, made.cert.pem()).unwrap();
-        std::fs::write(&settings.key, made.signing_key.serialize_pem()).unwrap();
-        Self { dir, settings }
-    }
-
-    fn server(&self) -> rustls::ServerConfig {
-        server_config(std::slice::from_ref(&self.settings)).unwrap()
-    }
-
-    fn client(&self, alpn: &[&[u8]]) -> TlsConnector {
-        let mut roots = rustls::RootCertStore::empty();
-        let certificate = CertificateDer::from_pem_file(&self.settings.chain).unwrap();
-        roots.add(certificate).unwrap();
-        let mut config = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        TlsConnector::from(Arc::new(config))
-    }
-
-    async fn connect(
-        &self,
-        address: SocketAddr,
-        alpn: &[&[u8]],
-    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await?;
-        let name = ServerName::try_from("a.test").unwrap();
-        self.client(alpn).connect(name, stream).await
-    }
-}
-
-impl Drop for Certificate {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let patient = async { tokio::time::timeout(PATIENCE, test).await.unwrap() };
-    tokio::task::LocalSet::new().block_on(&runtime, patient)
-}
-
-async fn h2<S, B>(stream: S) -> SendRequest<B>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
-    tokio::task::spawn_local(connection);
-    sender
-}
-
-fn get(path: &str) -> Request<Empty<Bytes>> {
-    Request::get(format!("https://a.test{path}"))
-        .body(Empty::new())
-        .unwrap()
-}
-
-async fn text(response: Response<Incoming>) -> String {
-    let content = response.into_body().collect().await.unwrap().to_bytes();
-    String::from_utf8(content.to_vec()).unwrap()
-}
 
 /// A weir that speaks TLS.
 fn secure(origin: &Origin, certificate: &Certificate) -> Setup {
@@ -157,7 +64,9 @@ fn alpn_chooses_the_protocol_and_both_reach_the_origin() {
     assert_eq!(request.field("cookie"), Some("a=1; b=2"));
     assert_eq!(request.field("x-forwarded-proto"), Some("https"));
     assert!(request.field("via").unwrap().starts_with("2.0 weir ("));
-    assert_eq!(weir.counters.handshakes.load(Ordering::Relaxed), 2);
+    until("both handshakes are counted", || {
+        weir.counters.handshakes.load(Ordering::Relaxed) == 2
+    });
 }
 
 #[test]

@@ -19,4 +19,5 @@ mod fields;
 mod framing;
 mod http2;
 mod origin;
+mod tls;
 mod weir;

@@ -66,7 +66,7 @@ impl RequestBody {
         self.incoming = None;
         self.upload.fault.set(Some(fault));
         self.upload.waits_for_client.set(false);
-        Poll::Ready(Some(Err(fault.handling().text.into())))
+        Poll::Ready(Some(Err(fault.explanation().into())))
     }
 
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

@@ -1,6 +1,8 @@
 //! One line a request. Workers hand lines over without waiting; a thread of its own formats and writes them, so that a
 //! slow disk or terminal never slows a request. A full queue loses lines and counts them.
 
+mod format;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
@@ -202,86 +204,10 @@ impl Writer {
 
     fn line(&mut self, line: &Line) -> io::Result<()> {
         match self.format {
-            Format::Text => text(line, &mut self.sink),
-            Format::Json => json(line, &mut self.sink),
+            Format::Text => format::text(line, &mut self.sink),
+            Format::Json => format::json(line, &mut self.sink),
         }
     }
-}
-
-/// Combined log format (client, time, request, status, bytes, referer, agent), then host, origin, cache, error, seconds
-/// and request id.
-fn text(line: &Line, out: &mut impl Write) -> io::Result<()> {
-    let time = humantime::format_rfc3339_millis(line.time);
-    write!(out, "{} - - [{time}] \"", line.client)?;
-    quoted(&line.method, out)?;
-    out.write_all(b" ")?;
-    quoted(&line.target, out)?;
-    write!(out, " HTTP/{}\" ", line.version)?;
-    match line.status {
-        Some(status) => write!(out, "{status}")?,
-        None => out.write_all(b"-")?,
-    }
-    write!(
-        out,
-        " {}{}",
-        line.bytes,
-        if line.complete { "" } else { "!" }
-    )?;
-    for (key, value) in [
-        ("", line.referer.as_deref()),
-        ("", line.user_agent.as_deref()),
-        ("host=", Some(&*line.host)),
-        ("origin=", line.origin.as_deref()),
-        ("cache=", line.cache.as_deref()),
-        ("error=", line.error),
-    ] {
-        write!(out, " {key}")?;
-        match value {
-            None => out.write_all(b"-")?,
-            Some(value) => {
-                out.write_all(b"\"")?;
-                quoted(value, out)?;
-                out.write_all(b"\"")?;
-            }
-        }
-    }
-    let seconds = line.duration.as_secs_f64();
-    writeln!(out, " time={seconds:.6} id={}", line.request_id)
-}
-
-/// One log line must stay one line, and a quoted text must stay inside its quotes, whatever a client sends.
-fn quoted(text: &str, out: &mut impl Write) -> io::Result<()> {
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => write!(out, "\\{character}")?,
-            character if character.is_control() => write!(out, "{}", character.escape_default())?,
-            character => write!(out, "{character}")?,
-        }
-    }
-    Ok(())
-}
-
-fn json(line: &Line, out: &mut impl Write) -> io::Result<()> {
-    let value = serde_json::json!({
-        "time": humantime::format_rfc3339_millis(line.time).to_string(),
-        "client": line.client,
-        "method": line.method,
-        "host": line.host,
-        "target": line.target,
-        "version": line.version,
-        "status": line.status,
-        "bytes": line.bytes,
-        "complete": line.complete,
-        "referer": line.referer,
-        "user_agent": line.user_agent,
-        "origin": line.origin,
-        "cache": line.cache,
-        "error": line.error,
-        "seconds": line.duration.as_secs_f64(),
-        "request_id": line.request_id,
-    });
-    serde_json::to_writer(&mut *out, &value)?;
-    out.write_all(b"\n")
 }
 
 /// Lines that may wait for the writer. A line is at most about 10 KiB (its texts are cut by whoever makes it), so
@@ -292,67 +218,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use super::format::tests::line;
     use super::*;
-
-    fn line() -> Line {
-        Line {
-            time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            client: "198.18.0.1".parse().unwrap(),
-            method: "GET".into(),
-            host: "a.test".into(),
-            target: "/x?y=1".into(),
-            version: "1.1",
-            status: Some(200),
-            bytes: 5,
-            complete: true,
-            referer: None,
-            user_agent: Some("curl/8".into()),
-            origin: Some("app/10.0.0.1:80".into()),
-            cache: None,
-            error: None,
-            duration: Duration::from_micros(1500),
-            request_id: "1f".into(),
-        }
-    }
-
-    fn formatted(line: &Line) -> String {
-        let mut out = Vec::new();
-        text(line, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn text_lines_begin_like_the_combined_format() {
-        assert_eq!(
-            formatted(&line()),
-            "198.18.0.1 - - [2023-11-14T22:13:20.000Z] \"GET /x?y=1 HTTP/1.1\" 200 5 - \"curl/8\" \
-             host=\"a.test\" origin=\"app/10.0.0.1:80\" cache=- error=- time=0.001500 id=1f\n"
-        );
-    }
-
-    #[test]
-    fn a_client_can_neither_end_a_line_nor_leave_its_quotes() {
-        let mut line = line();
-        line.user_agent = Some("x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}".into());
-        let text = formatted(&line);
-        assert_eq!(text.matches('\n').count(), 1);
-        assert!(
-            text.contains(r#""x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}""#),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn json_lines_parse_back() {
-        let mut line = line();
-        line.user_agent = Some("x\"\n".into());
-        let mut out = Vec::new();
-        json(&line, &mut out).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(out.split(|byte| *byte == b'\n').count(), 2);
-        assert_eq!(value["user_agent"], "x\"\n");
-        assert_eq!(value["status"], 200);
-    }
 
     #[test]
     fn flush_waits_for_what_was_queued() {
