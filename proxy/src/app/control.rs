@@ -72,6 +72,11 @@ impl ControlPlane {
         self.settings.borrow().drain
     }
 
+    /// Waits until the lines of the last requests are written; false when that takes longer than `limit`.
+    pub(super) fn flush_access_log(&self, limit: Duration) -> bool {
+        self.shared.access.flush(limit)
+    }
+
     /// Removes expired entries, looks after the interfaces, measures the drop rate.
     pub(super) fn upkeep(&self) {
         let mut shield = self.shield.borrow_mut();

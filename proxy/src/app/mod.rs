@@ -7,8 +7,8 @@
 //! | `access-log` | writes access log lines |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
-//! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable [`Site`] that a
-//! reload replaces whole.
+//! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable
+//! [`Site`](crate::http::Site) that a reload replaces whole.
 
 mod control;
 mod detection;
@@ -40,6 +40,9 @@ const REPORTS: usize = 1024;
 const UPKEEP: Duration = Duration::from_secs(2);
 /// How often samples are taken out of the ring. 250 ms × the sample budget stays far below the ring's size.
 const SAMPLING: Duration = Duration::from_millis(250);
+
+/// Longest wait for the access log's last lines at the end.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// Where settings come from, at the start and on each reload: a file, and what the command line puts in its place.
 #[derive(Debug, Clone)]
@@ -124,6 +127,9 @@ async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
     notify_systemd(&[sd_notify::NotifyState::Stopping]);
     let ended = wind_down(how, &mut signals, workers, control.drain_limit()).await;
     stop_admin.send_replace(true);
+    if !control.flush_access_log(FLUSH) {
+        tracing::warn!("the access log does not take its last lines");
+    }
     for server in admin_servers {
         if let Err(error) = server.await? {
             tracing::warn!(%error, "the admin API ended with an error");

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use super::{AccessTarget, Format};
@@ -113,15 +113,28 @@ impl AccessLog {
             .map_or(0, |queue| queue.lost.load(Ordering::Relaxed))
     }
 
-    /// Waits until everything queued so far is written.
-    pub fn flush(&self) {
-        if let Some(queue) = &self.queue {
-            let (done, wait) = sync_channel(1);
-            if queue.sender.send(Message::Flush(done)).is_ok() {
-                // An error means that the writer is gone, and then there is nothing to wait for.
-                let _ = wait.recv();
+    /// Waits until everything queued so far is written, but not longer than `limit`: whoever reads the log may have
+    /// stopped reading. False when it took longer.
+    pub fn flush(&self, limit: Duration) -> bool {
+        /// How often a full queue is tried again.
+        const RETRY: Duration = Duration::from_millis(10);
+        let Some(queue) = &self.queue else {
+            return true;
+        };
+        let (done, wait) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        let mut left = limit;
+        while let Err(error) = queue.sender.try_send(message) {
+            match error {
+                // The writer is gone, and with it what was queued.
+                TrySendError::Disconnected(_) => return false,
+                TrySendError::Full(_) if left.is_zero() => return false,
+                TrySendError::Full(same) => message = same,
             }
+            std::thread::sleep(RETRY);
+            left = left.saturating_sub(RETRY);
         }
+        wait.recv_timeout(left).is_ok()
     }
 }
 
@@ -227,7 +240,7 @@ mod tests {
         let log = AccessLog::start(&AccessTarget::File(path.clone()), Format::Text).unwrap();
         log.write(Box::new(line()));
         log.write(Box::new(line()));
-        log.flush();
+        assert!(log.flush(Duration::from_secs(10)));
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
