@@ -205,7 +205,7 @@ fn the_access_log_has_one_line_a_request() {
     client.send("GET /x HTTP/1.1\r\nHost: a.test\r\nUser-Agent: t\"\r\n\r\n");
     assert_eq!(client.response().status(), 200);
     let lines = || {
-        assert!(weir.access.flush(std::time::Duration::from_secs(10)));
+        assert!(weir.access.flush(Duration::from_secs(10)));
         std::fs::read_to_string(&path).unwrap_or_default()
     };
     until("the line is written", || lines().lines().count() == 1);
