@@ -33,7 +33,7 @@ pub struct Stats {
     pub succeeded: u64,
     /// Everything else.
     pub failed: u64,
-    /// Failures by what went wrong; at most [`KINDS_OF_FAILURE`] kinds, the rest under `other`.
+    /// Failures by what went wrong; at most sixteen kinds, the rest under `other`.
     pub failures: BTreeMap<String, u64>,
     /// Answers by origin.
     pub origins: BTreeMap<String, u64>,
@@ -213,6 +213,7 @@ async fn request(
     Ok(answer)
 }
 
+/// Failures that are told apart.
 const KINDS_OF_FAILURE: usize = 16;
 
 #[cfg(test)]

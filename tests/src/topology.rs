@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 use crate::cleanup::{Guard, PREFIX, Resource, sweep_dead_labs};
 use crate::client::{Answer, Client, Protocol};
@@ -93,6 +94,30 @@ impl Lab {
     /// The lab's directory: `bpf` is a bpffs of its own, `run` and `state` are weir's.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Makes the gateway's two public links share one receive queue (receive packet steering), served by the last core
+    /// and a thousand frames long, as they would share that of a small machine's network card: what passes the shield
+    /// is queued there, and what finds the queue full is lost, whoever sent it. Without this, a flood's sender does the
+    /// gateway's work in its own time and hurts nobody but itself.
+    pub fn share_receive_queue(&self) -> Result<()> {
+        let last = std::thread::available_parallelism()?.get().min(32) - 1;
+        let mask = format!("{:x}", 1_u32 << last);
+        let point = self.directory.join("sys");
+        std::fs::create_dir_all(&point)?;
+        self.gateway.run(|| {
+            // The gateway's view of /sys/class/net needs a sysfs mounted from inside; it goes with this thread.
+            unshare(CloneFlags::CLONE_NEWNS).context("leaving the mount namespace")?;
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            mount(Some("sysfs"), &point, Some("sysfs"), MsFlags::empty(), none)?;
+            for interface in [CLIENT_SIDE, ATTACKER_SIDE] {
+                let file = format!("class/net/{interface}/queues/rx-0/rps_cpus");
+                std::fs::write(point.join(&file), &mask)
+                    .with_context(|| format!("writing {mask} to {file}"))?;
+            }
+            Ok(())
+        })?
     }
 
     /// A client at `source`, which decides where it sits and which of weir's addresses it speaks to.

@@ -20,24 +20,35 @@ pub(super) struct Generator<'a> {
     flood: &'a Flood,
     socket: OwnedFd,
     random: u64,
-    made: usize,
+    /// Made beforehand, so that making them takes nothing from the cores while they are measured; sent in turn.
+    frames: Vec<Vec<u8>>,
+    next: usize,
 }
 
 impl<'a> Generator<'a> {
     /// Must run inside the attackers' namespace; the socket stays there.
     pub(super) fn open(flood: &'a Flood) -> Result<Self> {
-        Ok(Self {
+        let mut generator = Self {
             flood,
             socket: open_socket()?,
             random: 0x2545_f491_4f6c_dd1d,
-            made: 0,
-        })
+            frames: Vec::new(),
+            next: 0,
+        };
+        let frames = usize::try_from(flood.packets).map_or(MOST_FRAMES, |n| n.min(MOST_FRAMES));
+        generator.frames = (0..frames).map(|index| generator.make(index)).collect();
+        Ok(generator)
     }
 
     /// Sends `count` frames with one system call; returns how many the kernel took.
     pub(super) fn burst(&mut self, count: usize) -> Result<usize> {
-        let frames: Vec<_> = (0..count).map(|_| self.next_frame()).collect();
-        let slices: Vec<_> = frames.iter().map(|frame| [IoSlice::new(frame)]).collect();
+        let slices: Vec<_> = (0..count)
+            .map(|ahead| {
+                [IoSlice::new(
+                    &self.frames[(self.next + ahead) % self.frames.len()],
+                )]
+            })
+            .collect();
         let mut headers = MultiHeaders::<LinkAddr>::preallocate(count, None);
         let sent = sendmmsg(
             self.socket.as_raw_fd(),
@@ -48,7 +59,11 @@ impl<'a> Generator<'a> {
             MsgFlags::empty(),
         );
         match sent {
-            Ok(results) => Ok(results.count()),
+            Ok(results) => {
+                let sent = results.count();
+                self.next += sent;
+                Ok(sent)
+            }
             // The peer's ring was full: nothing of this burst was taken.
             Err(Errno::ENOBUFS | Errno::EAGAIN) => {
                 std::thread::sleep(PACING_STEP);
@@ -58,15 +73,13 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn next_frame(&mut self) -> Vec<u8> {
-        let made = self.made;
-        self.made += 1;
-        let sources = &self.flood.sources[made % self.flood.sources.len()];
+    fn make(&mut self, index: usize) -> Vec<u8> {
+        let sources = &self.flood.sources[index % self.flood.sources.len()];
         let source = match sources {
-            Sources::Listed(list) => list[made / self.flood.sources.len() % list.len()],
+            Sources::Listed(list) => list[index / self.flood.sources.len() % list.len()],
             Sources::Within(net) => self.address_in(*net),
         };
-        let kind = self.flood.kinds[made % self.flood.kinds.len()];
+        let kind = self.flood.kinds[index % self.flood.kinds.len()];
         let destination = match source {
             IpAddr::V4(_) => gateway_address(attacker_v4(0)),
             IpAddr::V6(_) => gateway_address(attacker_v6(0)),
@@ -122,3 +135,5 @@ pub(super) fn open_socket() -> Result<OwnedFd> {
 }
 
 const ATTACKER_LINK: u8 = 2;
+/// Different frames of a flood: at most 8 MiB of them.
+const MOST_FRAMES: usize = 65_536;

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ipnet::IpNet;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::socket::{MsgFlags, send};
+use nix::unistd::Pid;
 
 use crate::frame::Kind;
 use crate::namespace::Namespace;
@@ -26,7 +28,7 @@ use generator::{Generator, open_socket};
 pub enum Sources {
     /// These, in turn.
     Listed(Vec<IpAddr>),
-    /// Pseudo-random addresses of this prefix; the same ones each time.
+    /// Pseudo-random addresses of this prefix; the same ones each time, tens of thousands of them.
     Within(IpNet),
 }
 
@@ -41,6 +43,8 @@ pub struct Flood {
     pub packets: u64,
     /// Packets per second; `None` = as fast as it goes.
     pub rate: Option<u64>,
+    /// Core to stay on; `None` = any.
+    pub core: Option<usize>,
     /// Ends then even if not everything was sent; at most [`LONGEST`].
     pub deadline: Duration,
 }
@@ -62,6 +66,7 @@ impl Flood {
             sources: vec![sources],
             packets,
             rate: None,
+            core: None,
             deadline: LONGEST,
         }
     }
@@ -109,6 +114,11 @@ impl Flood {
     }
 
     fn run(&self, progress: &Progress) -> Result<Report> {
+        if let Some(core) = self.core {
+            let mut cores = CpuSet::new();
+            cores.set(core)?;
+            sched_setaffinity(Pid::from_raw(0), &cores)?;
+        }
         let mut generator = Generator::open(self)?;
         let started = Instant::now();
         let mut sent: u64 = 0;

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 /// Whether the clients were served as they should with the shield on.
 fn demo(screen: &Screen) -> Result<bool> {
     let lab = weir_lab::Lab::new().context("building the lab")?;
+    lab.share_receive_queue()?;
     screen.introduce(&lab)?;
     let mut stage = Stage::open(&lab, screen)?;
 

@@ -59,6 +59,8 @@ impl Phase {
             ],
             packets: PACKETS_PER_SECOND * u64::from(self.seconds),
             rate: Some(PACKETS_PER_SECOND),
+            // Not the one that serves the gateway's receive queue.
+            core: Some(0),
             deadline: Duration::from_secs(self.seconds.into()),
         })
     }
@@ -83,9 +85,10 @@ pub(crate) fn honest(lab: &Lab) -> Result<LoadPlan> {
     })
 }
 
-/// Three sources of real HTTPS requests, as fast as they are answered, many handshakes.
+/// Eight sources of real HTTPS requests on four connections each, as fast as they are answered, many handshakes.
 pub(crate) fn abusers(lab: &Lab) -> Result<LoadPlan> {
-    let clients = (0..3)
+    let clients = (0..ABUSERS)
+        .flat_map(|index| [index; 4])
         .zip(Protocol::ALL.into_iter().cycle())
         .map(|(index, protocol)| {
             Ok(lab
@@ -97,7 +100,7 @@ pub(crate) fn abusers(lab: &Lab) -> Result<LoadPlan> {
         clients,
         paths: vec!["/search".into()],
         pace: Duration::ZERO,
-        requests_per_connection: 50,
+        requests_per_connection: 10,
         most_requests: 100_000,
     })
 }
@@ -145,6 +148,8 @@ impl Tally {
 }
 
 /// What the generator is told to send; what it managed is in the table.
-pub(crate) const PACKETS_PER_SECOND: u64 = 300_000;
+pub(crate) const PACKETS_PER_SECOND: u64 = 400_000;
+/// Sources of abusive requests.
+pub(crate) const ABUSERS: u8 = 8;
 const HONEST_PATIENCE: Duration = Duration::from_secs(2);
 const ABUSERS_PATIENCE: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use weir_lab::Lab;
 use weir_lab::topology::{BOTNET_V4, SPOOFED_V4, SPOOFED_V6};
 
-use crate::phase::{PACKETS_PER_SECOND, Phase, Tally};
+use crate::phase::{ABUSERS, PACKETS_PER_SECOND, Phase, Tally};
 use crate::summary::{REQUIRED, Summary, grouped, latency};
 
 /// Standard output, line by line.
@@ -26,12 +26,13 @@ impl Screen {
         self.line(&format!(
             "The lab: clients and attackers, each on a link of their own, then the gateway ({name}) with weir, then
 origin-1 and origin-2. All of it is on this machine, in namespaces without a way out, and shares its cores: the
-generators, the clients and the origins take their part of the time that the gateway would have to itself elsewhere.
+generators, the clients and the origins take part of the time that a real gateway would have to itself. What passes
+the shield goes through one receive queue, as in a small machine with a simple network card.
 
 The flood: {} raw packets a second (as far as the cores allow) of SYN, UDP and ICMP,
   a third from {BOTNET_V4}, blocked by hand with `weir block`,
   a third from random addresses of {SPOOFED_V4} and a third of {SPOOFED_V6}, spoofed, blocked in the configuration,
-and three sources that send real HTTPS requests as fast as they can, for detection to find.
+and {ABUSERS} sources that send real HTTPS requests as fast as they are answered, for detection to find.
 ",
             grouped(PACKETS_PER_SECOND)
         ))
@@ -120,6 +121,12 @@ and three sources that send real HTTPS requests as fast as they can, for detecti
                 self.line(&format!("  failed in {phase}: {count} × {why}"))?;
             }
         }
+        self.line(&format!(
+            "
+The generator was told to send {} packets a second in both floods. Without the shield it gets fewer out, because the
+gateway's work on them takes the cores they share; a real attacker would not slow down.",
+            grouped(PACKETS_PER_SECOND)
+        ))?;
         self.line(&if summary.is_success() {
             format!("\nThe shield held: at least {REQUIRED} % of the clients' requests succeeded.")
         } else {

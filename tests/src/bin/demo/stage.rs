@@ -80,11 +80,14 @@ impl<'lab> Stage<'lab> {
             self.tell_blocks()?;
             total.add(&row);
         }
-        if let Some((_, flood)) = attack {
-            flood.stop()?;
-        }
-        // What the clients still had under way counts, with the shield or without.
-        total.clients.add(&clients.finish()?);
+        // What was still under way counts, with the shield or without.
+        let rest = clients.finish()?;
+        drop(attack);
+        total.add(&Tally {
+            clients: rest,
+            dropped: self.newly_dropped()?,
+            ..Tally::default()
+        });
         Ok(total)
     }
 
