@@ -35,7 +35,7 @@ pub struct Stats {
     pub failed: u64,
     /// Failures by what went wrong; at most sixteen kinds, the rest under `other`.
     pub failures: BTreeMap<String, u64>,
-    /// Answers by origin.
+    /// Answers by origin, without those that weir took from its store.
     pub origins: BTreeMap<String, u64>,
     /// Answers that weir took from its store.
     pub hits: u64,
@@ -89,8 +89,11 @@ impl Stats {
         match result {
             Ok(answer) if answer.status < 400 => {
                 self.succeeded += 1;
-                self.hits += u64::from(answer.is_hit());
-                *self.origins.entry(answer.origin()).or_default() += 1;
+                if answer.is_hit() {
+                    self.hits += 1;
+                } else {
+                    *self.origins.entry(answer.origin()).or_default() += 1;
+                }
                 let us = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
                 self.latencies_us.push(us);
             }
