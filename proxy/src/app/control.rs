@@ -184,7 +184,7 @@ impl ControlPlane {
         }
         tls::server_config(&wanted.certificates)
             .map(Some)
-            .map_err(|error| refused(error.to_string(), "put a matching pair in place".to_owned()))
+            .map_err(|error| refused(error.to_string(), error.hint))
     }
 
     /// Runs `read` on the maps, or says that there are none.
@@ -233,7 +233,7 @@ impl ControlPlane {
                     reason,
                     clock::kernel_now_ns(),
                 )?;
-                tracing::info!(%network, ?list, %reason, "entry added from the command line");
+                tracing::info!(%network, list = word(list), %reason, "entry added from the command line");
                 Ok(api::Change {
                     network,
                     change: api::ChangeKind::Added,
@@ -250,7 +250,9 @@ impl ControlPlane {
         self.with_maps(|maps| {
             let changes = networks.iter().map(|&network| {
                 let there = maps.remove(list, network)?;
-                tracing::info!(%network, ?list, there, "entry removed from the command line");
+                if there {
+                    tracing::info!(%network, list = word(list), "entry removed from the command line");
+                }
                 Ok(api::Change {
                     network,
                     change: if there {
@@ -339,6 +341,14 @@ impl Control for ControlPlane {
             .iter()
             .map(|drop| view::sample(&drop.interface, drop.outcome, &drop.sample, now_ns))
             .collect()
+    }
+}
+
+/// The list's name, as commands and the API have it.
+fn word(list: List) -> &'static str {
+    match list {
+        List::Allow => "allow",
+        List::Block => "block",
     }
 }
 

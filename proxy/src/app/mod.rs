@@ -31,6 +31,8 @@ use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
 use crate::xdp::Shield;
 use crate::{admin, cache, clock, net, telemetry, tls};
+pub use tls::CertificateError;
+
 use control::ControlPlane;
 use workers::{Exit, Shared, Workers};
 
@@ -200,6 +202,7 @@ async fn wind_down(
         }
         Ending::Immediate => {
             workers.stop_now().await;
+            tracing::info!("stopped at once");
             Ok(())
         }
         Ending::WorkerLost(exit) => {
@@ -207,6 +210,11 @@ async fn wind_down(
             bail!("{exit}; the others were drained")
         }
     }
+}
+
+/// Reads the certificates that `settings` name, as a start would.
+pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
+    tls::server_config(&settings.certificates).map(drop)
 }
 
 fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {
@@ -221,8 +229,14 @@ fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<std::net::TcpListener
     let count = settings.process.workers;
     let mut sets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     for listen in &settings.listen {
-        let sockets = net::bind(listen, count)
-            .with_context(|| format!("cannot listen on {}", listen.address))?;
+        let sockets = net::bind(listen, count)?;
+        let http: Vec<_> = listen.http.names().collect();
+        tracing::info!(
+            address = %listen.address,
+            tls = listen.transport == net::Transport::Tls,
+            http = http.join(", "),
+            "listening"
+        );
         for (set, socket) in sets.iter_mut().zip(sockets) {
             set.push(socket);
         }
@@ -239,9 +253,9 @@ fn attach_shield(settings: &Settings) -> anyhow::Result<Option<Shield>> {
     for interface in shield.interfaces() {
         tracing::info!(
             interface = %interface.name,
-            mode = ?interface.mode,
+            mode = interface.mode.as_str(),
             program_id = interface.program_id,
-            fallback = interface.fallback.as_deref().unwrap_or_default(),
+            not_native = interface.fallback.as_deref(),
             enforce = settings.shield.enforce,
             "shield attached"
         );

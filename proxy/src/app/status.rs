@@ -126,15 +126,10 @@ fn shield_state(shield: &Shield, settings: &xdp::Settings) -> api::Shield {
 }
 
 fn listener(settings: &ListenSettings) -> api::Listener {
-    let offered = [(settings.http.http1, "1.1"), (settings.http.http2, "2")];
     api::Listener {
         address: settings.address.to_string(),
         tls: settings.transport == Transport::Tls,
-        http: offered
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, version)| version.to_owned())
-            .collect(),
+        http: settings.http.names().map(str::to_owned).collect(),
     }
 }
 

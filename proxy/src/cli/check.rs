@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::args::Format;
 use super::exit::{CliError, Exit};
-use super::output::Out;
+use super::output::{Out, note};
+use crate::app;
 use crate::config::{self, Invalid, Settings};
 
 /// `weir check --json`
@@ -35,6 +36,11 @@ pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), Cl
         Ok(settings) => {
             if format == Format::Text {
                 out.line(summary(path, &settings))?;
+            }
+            out.flush()?;
+            // The configuration is valid wherever its files are, so this is no error: it may run on another host.
+            if let Err(error) = app::check_certificates(&settings) {
+                note(format!("weir would not start here: {error}"));
             }
             Ok(())
         }

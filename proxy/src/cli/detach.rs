@@ -7,9 +7,6 @@ use crate::xdp::{self, ErrorKind};
 
 /// Takes the shield off. Nothing to take off is as good as done.
 pub(super) fn detach(place: &Place, out: &mut Out) -> Result<(), CliError> {
-    if place.client().probe().is_ok() {
-        note("a weir is running; it will find its shield gone");
-    }
     let interfaces = match xdp::detach(&place.pin_dir) {
         Err(error) if error.kind == ErrorKind::NotAttached => Vec::new(),
         other => other?,
@@ -20,8 +17,12 @@ pub(super) fn detach(place: &Place, out: &mut Out) -> Result<(), CliError> {
             place.pin_dir.display()
         ))?;
     }
-    for interface in interfaces {
+    for interface in &interfaces {
         out.line(format!("{interface}: shield detached"))?;
+    }
+    if !interfaces.is_empty() && place.client().probe().is_ok() {
+        out.flush()?;
+        note("a weir is running, without a shield until it is restarted");
     }
     Ok(())
 }

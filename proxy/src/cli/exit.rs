@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::admin::client::ClientError;
 use crate::admin::socket::{BindError, BindErrorKind};
 use crate::admin::{Failure, FailureKind};
+use crate::app::CertificateError;
 use crate::config;
 use crate::xdp::{ErrorKind, ShieldError};
 
@@ -157,10 +158,12 @@ impl From<anyhow::Error> for CliError {
                 (exit, hint) = (kind, cause.hint.clone());
             } else if cause.is::<config::Invalid>() {
                 (exit, hint) = (Exit::Usage, "run `weir check` for the details".to_owned());
-            } else if let Some(cause) = cause.downcast_ref::<io::Error>()
-                && cause.kind() == io::ErrorKind::PermissionDenied
-            {
-                (exit, hint) = (Exit::NotPermitted, "run weir as root".to_owned());
+            } else if let Some(cause) = cause.downcast_ref::<CertificateError>() {
+                exit = io_exit(cause.kind);
+                hint.clone_from(&cause.hint);
+            } else if let Some(cause) = cause.downcast_ref::<io::Error>() {
+                exit = io_exit(cause.kind());
+                io_hint(cause.kind()).clone_into(&mut hint);
             } else {
                 continue;
             }
@@ -175,6 +178,23 @@ fn shield_exit(kind: ErrorKind) -> Exit {
         ErrorKind::NotAttached => Exit::NotRunning,
         ErrorKind::NotPermitted => Exit::NotPermitted,
         ErrorKind::Failed => Exit::Failed,
+    }
+}
+
+fn io_exit(kind: io::ErrorKind) -> Exit {
+    match kind {
+        io::ErrorKind::PermissionDenied => Exit::NotPermitted,
+        _ => Exit::Failed,
+    }
+}
+
+fn io_hint(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "run weir as root",
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => {
+            "choose another `address` in [[listen]], or free this one; `ss -ltnp` shows who listens"
+        }
+        _ => "",
     }
 }
 

@@ -105,13 +105,7 @@ mod tests {
     fn a_configuration_that_was_named_and_is_not_there_is_a_usage_error() {
         let error = find("weir list -c /nonexistent/weir.toml").expect_err("no file");
         assert!(
-            matches!(
-                error,
-                CliError::Said {
-                    exit: Exit::Usage,
-                    ..
-                }
-            ),
+            matches!(error, CliError::Reported(Exit::Usage)),
             "{error:?}"
         );
     }

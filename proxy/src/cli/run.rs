@@ -8,7 +8,8 @@ use crate::app::{self, ConfigSource};
 /// Runs weir in the foreground until it is told to stop.
 pub(super) fn run(place: &PlaceArgs) -> Result<(), CliError> {
     let source = ConfigSource {
-        path: place.config().to_owned(),
+        // Whoever reads status or the log may be in another directory.
+        path: std::path::absolute(place.config()).unwrap_or_else(|_| place.config().to_owned()),
         pin_dir: place.pin_dir.clone(),
         run_dir: place.run_dir.clone(),
     };

@@ -44,6 +44,15 @@ pub struct HttpVersions {
     pub http2: bool,
 }
 
+impl HttpVersions {
+    /// As in `[[listen]] http`, `weir status` and the log.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [(self.http1, "1.1"), (self.http2, "2")]
+            .into_iter()
+            .filter_map(|(offered, name)| offered.then_some(name))
+    }
+}
+
 /// `[limits]`: what one client or all clients together may take. All finite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientLimits {

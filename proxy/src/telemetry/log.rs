@@ -11,7 +11,10 @@ pub fn start(settings: &Settings) {
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_ansi(
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        )
         .with_max_level(filter(settings.level));
     // An error means that a subscriber is already there.
     let _already = match settings.format {

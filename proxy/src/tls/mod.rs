@@ -6,6 +6,7 @@ mod load;
 
 pub(crate) use acceptor::Acceptor;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +32,10 @@ pub struct CertificateError {
     pub path: PathBuf,
     /// One sentence, without its full stop.
     pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Why the file could not be read, or [`io::ErrorKind::InvalidData`] for what is in it.
+    pub kind: io::ErrorKind,
 }
 
 /// Reads every certificate and makes the server settings: SNI picks by exact name, then wildcard, then the first

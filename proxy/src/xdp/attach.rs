@@ -112,7 +112,8 @@ pub(super) fn foreign(link: &Link, program_id: u32) -> ShieldError {
         .find(|program| program.id() == program_id)
         .and_then(|program| program.name_as_str().map(ToOwned::to_owned))
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "unnamed".to_owned());
+        // CAP_BPF attaches, but listing programs takes CAP_SYS_ADMIN (`BPF_PROG_GET_NEXT_ID`).
+        .unwrap_or_else(|| "name unknown".to_owned());
     let hint = if name == PROGRAM {
         "it may be another weir's, with another `pin_dir`: `weir detach` with that one's configuration".to_owned()
     } else {
@@ -123,7 +124,7 @@ pub(super) fn foreign(link: &Link, program_id: u32) -> ShieldError {
             Some(Hook::Native) | None => "xdp",
         };
         format!(
-            "end what attached it; if nothing that runs did, `ip link set dev {} {word} off` takes it off",
+            "end what attached it (`bpftool prog show id {program_id}`); if nothing that runs did, `ip link set dev {} {word} off` takes it off",
             link.name
         )
     };

@@ -42,6 +42,16 @@ pub enum AttachedMode {
     Generic,
 }
 
+impl AttachedMode {
+    /// As in `[shield] mode`, `weir status` and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// One guarded interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
