@@ -1,6 +1,6 @@
-//! Where results go: stdout, locked and buffered, with colour when a person looks at it.
+//! Where results go: stdout, buffered, with colour when a person looks at it.
 
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -28,8 +28,10 @@ pub(super) enum Tone {
 
 impl Out {
     /// Standard output. Colour only on a terminal and without `NO_COLOR` (<https://no-color.org>: set and not empty).
+    ///
+    /// Not locked: under `weir run` this lives as long as the process, and the access log's thread writes there.
     pub(super) fn stdout() -> Self {
-        let stdout: StdoutLock<'static> = io::stdout().lock();
+        let stdout = io::stdout();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let style = if stdout.is_terminal() && !no_color && !dumb {

@@ -19,5 +19,6 @@ mod fields;
 mod framing;
 mod http2;
 mod origin;
+mod process;
 mod tls;
 mod weir;

@@ -1,0 +1,222 @@
+//! The binary itself, without a packet filter, on loopback: what it tells operators and supervisors.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::weir::PATIENCE;
+
+/// A directory of its own, removed at the end with what is in it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir-process-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// A configuration that listens on `address`, with `more` at its end; nobody answers for its origin.
+    fn configure(&self, address: &str, more: &str) {
+        let directory = self.0.display();
+        let text = format!(
+            r#"[process]
+workers = 1
+state_dir = "{directory}/state"
+run_dir = "{directory}/run"
+[[listen]]
+address = "{address}"
+tls = {tls}
+[[upstream]]
+name = "app"
+servers = ["http://127.0.0.1:1"]
+[[route]]
+upstream = "app"
+{more}"#,
+            tls = more.contains("[[certificate]]"),
+        );
+        fs::write(self.path("weir.toml"), text).unwrap();
+    }
+
+    fn weir(&self, command: &str) -> Command {
+        let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+        weir.args([command, "-c", "weir.toml"])
+            .current_dir(&self.0)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        weir
+    }
+
+    /// Exit code and standard error of a command that ends by itself.
+    fn outcome(&self, command: &str) -> (i32, String) {
+        let output = self.weir(command).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), stderr)
+    }
+
+    fn run(&self) -> Running {
+        let mut command = self.weir("run");
+        command
+            .env("NOTIFY_SOCKET", self.path("notify"))
+            .stdout(File::create(self.path("stdout")).unwrap())
+            .stderr(File::create(self.path("stderr")).unwrap());
+        Running(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Killed at the end, if it is still there.
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The supervisor's end of `NOTIFY_SOCKET`.
+fn supervisor(scratch: &Scratch) -> UnixDatagram {
+    let socket = UnixDatagram::bind(scratch.path("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+fn told(supervisor: &UnixDatagram) -> String {
+    let mut buffer = [0; 256];
+    let length = supervisor.recv(&mut buffer).unwrap();
+    String::from_utf8(buffer[..length].to_vec()).unwrap()
+}
+
+/// An address that nobody listens on.
+fn free() -> String {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn the_supervisor_hears_of_start_reload_and_stop() {
+    let scratch = Scratch::new();
+    scratch.configure(&free(), "");
+    let supervisor = supervisor(&scratch);
+    let mut weir = scratch.run();
+    assert_eq!(told(&supervisor), "READY=1\n");
+    weir.signal(Signal::SIGHUP);
+    let reloading = told(&supervisor);
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    assert_eq!(told(&supervisor), "READY=1\n");
+    weir.signal(Signal::SIGTERM);
+    assert_eq!(told(&supervisor), "STOPPING=1\n");
+    assert_eq!(weir.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_access_log_on_stdout_is_written_while_weir_runs() {
+    let scratch = Scratch::new();
+    let address = free();
+    scratch.configure(&address, "");
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    told(&supervisor);
+    let log = scratch.text("stderr");
+    assert!(
+        log.contains(&format!("listening address={address} tls=false")),
+        "{log}"
+    );
+    let mut client = TcpStream::connect(&address).unwrap();
+    client
+        .write_all(b"GET /here HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !scratch.text("stdout").contains("GET /here") {
+        assert!(
+            Instant::now() < deadline,
+            "no line; {}",
+            scratch.text("stderr")
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn an_address_in_use_is_one_sentence_and_a_hint() {
+    let scratch = Scratch::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    scratch.configure(&address, "");
+    let (code, stderr) = scratch.outcome("run");
+    assert_eq!(code, 1, "{stderr}");
+    assert_eq!(stderr.matches(&address).count(), 1, "{stderr}");
+    assert!(
+        stderr.contains("\nhint: choose another `address`"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
+    let scratch = Scratch::new();
+    let pair = || rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
+    fs::write(scratch.path("chain.pem"), pair().cert.pem()).unwrap();
+    fs::write(scratch.path("key.pem"), pair().signing_key.serialize_pem()).unwrap();
+    for (chain, key, part) in [
+        ("none.pem", "key.pem", "none.pem: cannot be read"),
+        (
+            "chain.pem",
+            "key.pem",
+            "key.pem: is not the key of the certificate in",
+        ),
+        ("key.pem", "key.pem", "key.pem: holds no certificate"),
+    ] {
+        let (chain, key) = (scratch.path(chain), scratch.path(key));
+        let (chain, key) = (chain.display(), key.display());
+        let files = format!("[[certificate]]\nchain = \"{chain}\"\nkey = \"{key}\"\n");
+        scratch.configure(&free(), &files);
+        let (code, stderr) = scratch.outcome("run");
+        assert_eq!(code, 1, "{stderr}");
+        assert!(
+            stderr.contains(part) && stderr.contains("\nhint: "),
+            "{stderr}"
+        );
+        let (code, stderr) = scratch.outcome("check");
+        assert_eq!(code, 0, "the configuration is valid: {stderr}");
+        assert!(
+            stderr.starts_with("note: ") && stderr.contains(part),
+            "{stderr}"
+        );
+    }
+}
