@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::fault::Fault;
-use super::pool::{Lease, Open, Pool, Server};
+use super::pool::{Lease, Link, Open, Pool, Server};
 
 /// A new connection to `server`, within its limits and `timeouts.connect`.
 pub(super) async fn connect(pool: &Rc<Pool>, server: &Server) -> Result<Lease, Fault> {
@@ -67,14 +67,15 @@ async fn handshake(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_closed| Fault::ConnectionTerminated)?;
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         // Counted until the socket is closed.
         let _open = open;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "origin connection ended");
         }
     });
-    Ok(pool.lease(sender, server.clone()))
+    let link = Link::new(sender, task.abort_handle());
+    Ok(pool.lease(link, server.clone()))
 }
 
 fn connect_fault(error: &io::Error) -> Fault {

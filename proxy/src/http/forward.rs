@@ -175,7 +175,7 @@ async fn exchange(
     *request.method_mut() = outgoing.method.clone();
     *request.uri_mut() = outgoing.uri.clone();
     *request.headers_mut() = outgoing.fields.clone();
-    let sent = lease.sender.try_send_request(request);
+    let sent = lease.link.sender.try_send_request(request);
     let outcome = tokio::select! {
         biased;
         outcome = sent => outcome,

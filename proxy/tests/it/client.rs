@@ -39,6 +39,11 @@ impl Client {
         self.reader.get_mut().write_all(bytes)
     }
 
+    /// A second handle on the connection, to write while this one reads.
+    pub fn uploader(&self) -> TcpStream {
+        self.reader.get_ref().try_clone().unwrap()
+    }
+
     /// Sends a GET and reads the response.
     pub fn get(&mut self, path: &str) -> Message {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n"));

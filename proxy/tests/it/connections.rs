@@ -218,3 +218,47 @@ fn the_access_log_has_one_line_a_request() {
     assert_eq!(line["user_agent"], "t\"");
     assert_eq!(line["origin"], format!("app/{}", origin.address));
 }
+
+#[test]
+fn an_origin_that_takes_no_more_of_a_request_is_let_go() {
+    // One never answers, the other answers at once; both hold the connection and read nothing more.
+    for (answer, status) in [
+        (&b""[..], 504),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+            401,
+        ),
+    ] {
+        let origin = Origin::raw(move |mut stream, _| {
+            // The head is there; what of the content came with it does not matter.
+            std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+            stream.write_all(answer).unwrap();
+            // Holds the connection until weir lets go of it, and reads nothing.
+            while stream.take_error().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let weir = Setup::to(&[origin.address])
+            .with(|setup| {
+                setup.limits.body_bytes = 1 << 30;
+                setup.timeouts.response = Duration::from_millis(100);
+                setup.timeouts.idle = Duration::from_millis(100);
+            })
+            .start();
+        let mut client = Client::connect(weir.address);
+        client.send("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n");
+        // Until nobody takes any more: more than all buffers on the way hold.
+        let mut uploader = client.uploader();
+        let upload = std::thread::spawn(move || while uploader.write_all(&[0; 8192]).is_ok() {});
+        assert_eq!(client.response().status(), status);
+        let site = weir.site.load_full();
+        until("the connection to the origin is closed", || {
+            site.upstreams[0].servers[0]
+                .connections
+                .load(Ordering::Relaxed)
+                == 0
+        });
+        drop(weir);
+        upload.join().unwrap();
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
 
 use crate::balance::{OriginServer, Upstream};
 use crate::clock;
@@ -39,16 +40,23 @@ pub(super) struct Server {
 
 /// A connection on loan for one exchange. Dropped, it is closed: only a whole exchange gives it back.
 pub(super) struct Lease {
-    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) link: Link,
     pub(super) server: Server,
     pool: Rc<Pool>,
+}
+
+/// A connection and the task that runs it. Dropped, it is closed at once. Dropping the sender alone would not do: hyper
+/// finishes the request first, and an origin that answered early or never may take no more of it.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<RequestBody>,
+    task: AbortHandle,
 }
 
 /// Counts one open connection to a server over all workers; dropping it uncounts.
 pub(super) struct Open(Server);
 
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    link: Link,
     server: Server,
     since: Instant,
 }
@@ -63,7 +71,7 @@ impl Pool {
     ) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&server.key())?;
-        connections.retain(|connection| !connection.sender.is_closed());
+        connections.retain(|connection| !connection.link.sender.is_closed());
         let oldest = match reuse {
             Reuse::Any => connections.first()?.since,
             Reuse::Recent => now.checked_sub(RECENT)?,
@@ -71,32 +79,28 @@ impl Pool {
         // One that is not ready still reads the end of its last response or writes the rest of its last request.
         let ready = connections
             .iter()
-            .rposition(|connection| connection.sender.is_ready() && connection.since >= oldest)?;
+            .rposition(|idle| idle.link.sender.is_ready() && idle.since >= oldest)?;
         let connection = connections.remove(ready);
-        Some(self.lease(connection.sender, connection.server))
+        Some(self.lease(connection.link, connection.server))
     }
 
     /// A loan of a connection that was just made.
-    pub(super) fn lease(
-        self: &Rc<Self>,
-        sender: SendRequest<RequestBody>,
-        server: Server,
-    ) -> Lease {
+    pub(super) fn lease(self: &Rc<Self>, link: Link, server: Server) -> Lease {
         Lease {
-            sender,
+            link,
             server,
             pool: Rc::clone(self),
         }
     }
 
-    fn put(self: &Rc<Self>, sender: SendRequest<RequestBody>, server: Server) {
+    fn put(self: &Rc<Self>, link: Link, server: Server) {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(server.key()).or_default();
         if connections.len() >= IDLE_MAX {
             connections.remove(0);
         }
         connections.push(Idle {
-            sender,
+            link,
             server,
             since: clock::now(),
         });
@@ -110,7 +114,7 @@ impl Pool {
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         for connections in idle.values_mut() {
-            connections.retain(|idle| !idle.sender.is_closed() && idle.until() > now);
+            connections.retain(|idle| !idle.link.sender.is_closed() && idle.until() > now);
         }
         idle.retain(|_, connections| !connections.is_empty());
         idle.values().flatten().map(Idle::until).min()
@@ -135,9 +139,22 @@ async fn reap(pool: Rc<Pool>) {
 impl Lease {
     /// Keeps the connection for the next request: the exchange ended whole.
     pub(super) fn give_back(self) {
-        if !self.sender.is_closed() {
-            self.pool.put(self.sender, self.server);
+        if !self.link.sender.is_closed() {
+            self.pool.put(self.link, self.server);
         }
+    }
+}
+
+impl Link {
+    /// `task` runs the connection that `sender` belongs to.
+    pub(super) fn new(sender: SendRequest<RequestBody>, task: AbortHandle) -> Self {
+        Self { sender, task }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -40,9 +40,9 @@ fn server(idle: Duration) -> Server {
 async fn connection(pool: &Rc<Pool>, server: &Server) -> (Lease, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1024);
     let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
-    tokio::task::spawn_local(connection);
+    let task = tokio::task::spawn_local(connection).abort_handle();
     sender.ready().await.unwrap();
-    (pool.lease(sender, server.clone()), theirs)
+    (pool.lease(Link::new(sender, task), server.clone()), theirs)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -65,7 +65,7 @@ fn the_connection_used_last_is_used_next() {
         let taken = pool.take(&server, Reuse::Any, clock::now()).unwrap();
         tokio::task::yield_now().await;
         assert!(
-            taken.sender.is_closed(),
+            taken.link.sender.is_closed(),
             "the second one's origin has closed"
         );
     });
