@@ -16,7 +16,7 @@ use super::target::Target;
 use super::worker::Worker;
 use crate::cache::{self, Forwarded, Key, Lookup, Precondition, Status, StoredResponse, Times};
 use crate::clock;
-use crate::http::fields::Scheme;
+use crate::http::fields::{self, Scheme};
 
 /// What came of asking the cache.
 pub(super) enum Consulted {
@@ -133,16 +133,24 @@ impl Miss {
 
     /// Tells the cache what the origin said: unsafe methods invalidate (RFC 9111 §4.4), a storable response is copied
     /// while it goes by. `fields` are what the client gets.
+    ///
+    /// Not copied is content that only the end of its connection delimits: that may just as well be the end of an origin
+    /// that died (RFC 9112 §8). Nor what varies by a field that weir sets itself, from more than is in the key.
     pub(super) fn settle(
         self,
         worker: &Rc<Worker>,
         status: StatusCode,
         fields: &HeaderMap,
+        delimited: bool,
     ) -> (Status, Option<Fill>) {
         if cache::invalidates(&self.method, status) {
             worker.store.invalidate(&self.key);
         }
-        let fill = self.fields.as_ref().and_then(|request| {
+        let storable = self
+            .fields
+            .as_ref()
+            .filter(|_| delimited && !fields::varies_by_ours(fields));
+        let fill = storable.and_then(|request| {
             let times = Times {
                 request_time: self.request_time,
                 response_time: clock::now(),

@@ -59,6 +59,8 @@ pub(crate) enum Malformed {
     Target,
     /// RFC 9112 §6.1: `Content-Length` and `Transfer-Encoding` in one message.
     Framing,
+    /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
+    Coding,
     /// RFC 9112 §2.2, §5.2: a line end or fold that others read differently.
     Line,
 }
@@ -227,6 +229,7 @@ impl Malformed {
             Self::HostMismatch => "Host differs from the request target\n",
             Self::Target => "invalid request target\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
+            Self::Coding => "transfer coding other than chunked\n",
             Self::Line => "invalid line in the request head\n",
         }
     }
@@ -241,11 +244,12 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 24] = [
+    const ALL: [Fault; 25] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
         Fault::BadRequest(Malformed::Framing),
+        Fault::BadRequest(Malformed::Coding),
         Fault::BadRequest(Malformed::Line),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,

@@ -16,7 +16,7 @@ use super::activity::Http;
 use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss};
 use super::connection::Connection;
-use super::fault::{Fault, Who};
+use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
 use super::served::Served;
@@ -77,6 +77,9 @@ async fn answer(
     // Nothing is looked at before it is unambiguous.
     connection.check_framing()?;
     check_method(&request.method)?;
+    if !is_chunked_at_most(&request.headers) {
+        return Err(Fault::BadRequest(Malformed::Coding));
+    }
     if request.headers.len() > connection.settings.limits.header_fields {
         return Err(Fault::FieldsTooMany);
     }
@@ -203,6 +206,8 @@ fn conclude(
     let (mut response, incoming) = response.into_parts();
     check_response(response.status, &response.headers)?;
     let fields = &mut response.headers;
+    let delimited =
+        fields.contains_key(TRANSFER_ENCODING) || incoming.size_hint().exact().is_some();
     if !fields.contains_key(DATE) {
         // RFC 9110 §6.6.1: whoever passes a response on dates it, if its origin did not.
         fields.insert(DATE, connection.worker.date());
@@ -224,7 +229,7 @@ fn conclude(
     fields::to_client(fields, &origin, scheme, &target.authority, response.version);
     let mut fill = None;
     if let Some(miss) = miss {
-        let (status, filling) = miss.settle(&connection.worker, response.status, fields);
+        let (status, filling) = miss.settle(&connection.worker, response.status, fields, delimited);
         fields.append(CACHE_STATUS, status.to_field());
         served.cache = Some(status);
         fill = filling;
@@ -240,16 +245,21 @@ fn conclude(
 /// What a response must not be (RFC 9112 §6.3): an answer to an upgrade that was not asked for, framed twice, or in a
 /// transfer coding that nobody agreed on.
 fn check_response(status: StatusCode, fields: &HeaderMap) -> Result<(), Fault> {
-    let codings = fields.get_all(TRANSFER_ENCODING);
-    let chunked = codings
-        .iter()
-        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let framed_twice =
         fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH);
-    if status.is_informational() || !chunked || codings.iter().count() > 1 || framed_twice {
+    if status.is_informational() || !is_chunked_at_most(fields) || framed_twice {
         return Err(Fault::HttpProtocolError);
     }
     Ok(())
+}
+
+/// Whether content is in no transfer coding or in `chunked`, once. hyper takes only the last `chunked` of a list off; what
+/// is under it would go on without its name.
+fn is_chunked_at_most(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 impl Answer {

@@ -160,3 +160,40 @@ fn faults_of_cached_routes_say_why_the_origin_was_asked() {
     assert_eq!(response.status(), 502);
     assert_eq!(response.field("cache-status"), Some("weir; fwd=uri-miss"));
 }
+
+#[test]
+fn content_that_only_the_end_of_the_connection_delimits_is_not_stored() {
+    let origin = Origin::start(|_, stream| {
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\nmaybe whole")
+            .unwrap();
+        Then::Close
+    });
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| setup.cache = true)
+        .start();
+    for _ in 0..2 {
+        let response = Client::connect(weir.address).get("/");
+        assert_eq!(response.text(), "maybe whole");
+        assert_eq!(response.field("cache-status"), Some("weir; fwd=uri-miss"));
+    }
+    assert_eq!(weir.store.stats().responses, 0);
+}
+
+#[test]
+fn what_varies_by_a_field_that_weir_sets_is_not_stored() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nVary: X-Forwarded-For\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nVary: Accept\r\nVary: a, forwarded\r\nContent-Length: 2\r\n\r\nok",
+    ] {
+        let origin = Origin::answering(response);
+        let weir = Setup::to(&[origin.address])
+            .with(|setup| setup.cache = true)
+            .start();
+        let mut client = Client::connect(weir.address);
+        client.get("/");
+        client.get("/");
+        assert_eq!(origin.requests().len(), 2);
+        assert_eq!(weir.store.stats().responses, 0);
+    }
+}

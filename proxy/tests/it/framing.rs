@@ -28,6 +28,14 @@ fn ambiguous_requests_are_refused_and_the_connection_closed() {
             "parent segment",
             "GET /a/../b HTTP/1.1\r\nHost: a.test\r\n\r\n",
         ),
+        (
+            "a transfer coding under chunked",
+            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "chunked twice",
+            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        ),
         ("fragment", "GET /a#b HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         (
             "length and chunked",

@@ -1,10 +1,11 @@
 //! Response fields on their way to the client.
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONTENT_LOCATION, HeaderName, LOCATION, SERVER, VIA};
+use http::header::{CONTENT_LOCATION, FORWARDED, HeaderName, LOCATION, SERVER, VARY, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
-use super::{VIA_HTTP_1_0, VIA_HTTP_1_1, remove_forbidden_trailers, remove_hop_by_hop};
+use super::request::{X_FORWARDED_FOR, X_REQUEST_ID};
+use super::{VIA_HTTP_1_0, VIA_HTTP_1_1, remove_forbidden_trailers, remove_hop_by_hop, tokens};
 use crate::balance::Upstream;
 use crate::http::fields::Scheme;
 
@@ -52,6 +53,16 @@ pub(in crate::http) fn to_client(
         VIA_HTTP_1_1
     };
     fields.append(VIA, via);
+}
+
+/// Whether `Vary` nominates a field that weir sets for the origin by more than the cache's key holds: by who the client is,
+/// or anew for each request. Such a response is for one client, and what the client itself said in that field, which never
+/// reached the origin, cannot tell for whom.
+pub(in crate::http) fn varies_by_ours(fields: &HeaderMap) -> bool {
+    tokens(fields, &VARY).any(|nominated| {
+        OURS.iter()
+            .any(|name| nominated.eq_ignore_ascii_case(name.as_str()))
+    })
 }
 
 /// Removes from a response's trailers what the client must not see there.
@@ -121,6 +132,9 @@ fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {
 
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_WEIR_ORIGIN: HeaderName = HeaderName::from_static("x-weir-origin");
+
+/// Request fields that weir sets by more than scheme and host.
+const OURS: [HeaderName; 4] = [FORWARDED, X_FORWARDED_FOR, X_REQUEST_ID, VIA];
 
 /// Fields by which origins name themselves or their software.
 const IDENTITY: [HeaderName; 13] = [
