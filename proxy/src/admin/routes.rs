@@ -154,7 +154,7 @@ impl Endpoint {
             Self::Ready => Answer::error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "weir is not ready",
-                "it is starting or draining; see /v1/status",
+                "it is starting, draining or not guarding an interface; see /v1/status",
             ),
         })
     }

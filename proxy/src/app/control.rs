@@ -83,8 +83,12 @@ impl ControlPlane {
         let Some(shield) = shield.as_mut() else {
             return;
         };
-        if let Err(error) = shield.maps().sweep(clock::kernel_now_ns()) {
-            tracing::warn!(%error, "cannot remove expired entries");
+        match shield.maps().sweep(clock::kernel_now_ns()) {
+            // Detached by hand: told once for each interface below, not every time.
+            Err(error) if error.kind != ErrorKind::NotAttached => {
+                tracing::warn!(%error, "cannot remove expired entries");
+            }
+            Ok(_) | Err(_) => {}
         }
         match shield.maps().totals() {
             Ok(totals) => self.drop_rate.borrow_mut().observe(&totals, clock::now()),
@@ -149,13 +153,18 @@ impl ControlPlane {
             .source
             .load()
             .map_err(|invalid| refused_file(&invalid))?;
-        let needs_restart = self.settings.borrow().diff(&wanted);
+        let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
         if let Some(shield) = self.shield.borrow_mut().as_mut() {
-            shield.reconfigure(&wanted.shield).map_err(|error| {
-                let hint = error.hint.clone();
-                refused(error.to_string(), hint)
-            })?;
+            match shield.reconfigure(&wanted.shield) {
+                Ok(()) => {}
+                // Who took the shield off by hand can still change routes and upstreams.
+                Err(error) if error.kind == ErrorKind::NotAttached => {
+                    tracing::warn!(hint = %error.hint, "[shield] is not applied: {error}");
+                    needs_restart.push("shield");
+                }
+                Err(error) => return Err(refused(error.to_string(), error.hint)),
+            }
         }
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));

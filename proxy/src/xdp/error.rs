@@ -25,7 +25,7 @@ pub struct ShieldError {
 /// Classes of [`ShieldError`] that callers treat differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// No shield was ever attached: there are no pins.
+    /// No shield is attached: there are no pins, or not any more.
     NotAttached,
     /// EPERM or EACCES.
     NotPermitted,
@@ -50,6 +50,18 @@ impl ShieldError {
             ),
             hint: "start weir with `[shield] interfaces` set, or give the `pin_dir` of the one that runs"
                 .to_owned(),
+            kind: ErrorKind::NotAttached,
+        }
+    }
+
+    /// `weir detach` removed the pins that this weir made or found.
+    pub(super) fn detached(pin_dir: &Path) -> Self {
+        Self {
+            message: format!(
+                "the shield was detached: nothing is pinned below {} any more",
+                pin_dir.display()
+            ),
+            hint: "restart weir to attach it again".to_owned(),
             kind: ErrorKind::NotAttached,
         }
     }

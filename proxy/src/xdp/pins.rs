@@ -85,8 +85,10 @@ impl PinDir {
     /// A read-modify-write of a map value is two system calls, so two writers could undo each other's change: each holds
     /// this lock meanwhile. `flock(2)` works on the directory although the files in it cannot be opened.
     pub(super) fn lock(&self) -> Result<Lock, ShieldError> {
-        let directory =
-            File::open(&self.layout).map_err(|error| io_error("open", &self.layout, &error))?;
+        let directory = File::open(&self.layout).map_err(|error| match error.kind() {
+            IoKind::NotFound => ShieldError::detached(&self.root),
+            _ => io_error("open", &self.layout, &error),
+        })?;
         for _ in 0..LOCK_ATTEMPTS {
             match directory.try_lock() {
                 Ok(()) => return Ok(Lock(directory)),
@@ -327,5 +329,8 @@ mod tests {
             "{error}"
         );
         assert!(any(root).expect("readable").is_none());
+        let error = PinDir::at(root).lock().expect_err("no directory any more");
+        assert_eq!(error.kind, ErrorKind::NotAttached);
+        assert!(error.hint.contains("restart weir"), "{}", error.hint);
     }
 }

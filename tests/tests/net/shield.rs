@@ -34,6 +34,24 @@ fn detach_takes_the_program_off_and_removes_the_pins() -> Test {
     Ok(())
 }
 
+#[test]
+fn a_running_weir_whose_shield_was_detached_says_so_and_still_reloads() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &Config::default())?;
+    weir.ok(&["detach"])?;
+    let block = weir.run(&["block", BOTNET_V4])?;
+    ensure!(block.code == 1, "{block:?}");
+    ensure!(
+        block.stderr.contains("the shield was detached") && block.stderr.contains("restart weir"),
+        "{block:?}"
+    );
+    let reload = weir.run(&["reload"])?;
+    ensure!(reload.code == 0, "{reload:?}");
+    ensure!(reload.stderr.contains("the change of shield"), "{reload:?}");
+    ensure!(lab.get(client_v4(0), Protocol::Http1, "/")?.status == 200);
+    Ok(())
+}
+
 /// `ip link` lines of the gateway's interfaces that have an XDP program.
 fn programs(lab: &Lab) -> Result<Vec<String>> {
     let output = lab.gateway.run(|| {
