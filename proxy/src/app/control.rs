@@ -134,6 +134,7 @@ impl ControlPlane {
             Err(failed) => {
                 for problem in &failed.problems {
                     tracing::error!(
+                        config = %self.source.path.display(),
                         line = problem.line,
                         key = %problem.key,
                         value = %problem.value,

@@ -19,6 +19,14 @@ fn every_shipped_example_is_valid() {
     }
 }
 
+#[test]
+fn the_first_configuration_in_the_readme_is_valid() {
+    let readme = include_str!("../../../../README.md");
+    let (_, rest) = readme.split_once("```toml\n").expect("a configuration");
+    let (text, _) = rest.split_once("```").expect("its end");
+    assert_eq!(valid(text).shield.interfaces, ["eth0"]);
+}
+
 /// Taking the line of a key out changes nothing if what it says is the default, and something if it is not.
 #[test]
 fn the_reference_says_default_exactly_where_it_shows_the_default() {
