@@ -107,6 +107,7 @@ async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
     };
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;
+    let sockets = listen_all(&settings, sockets)?;
     let mut workers = Workers::start(&settings, sockets, &shared, &reports)?;
     drop(reports);
 
@@ -224,12 +225,14 @@ fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig
     Ok(Some(tls::server_config(&settings.certificates)?))
 }
 
-/// One set of sockets per worker, one socket per listener in each.
-fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<std::net::TcpListener>>> {
-    let count = settings.process.workers;
-    let mut sets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+/// Lets connections in on all sockets.
+fn listen_all(
+    settings: &Settings,
+    sets: Vec<Vec<net::Bound>>,
+) -> anyhow::Result<Vec<Vec<std::net::TcpListener>>> {
+    let listen = |set: Vec<net::Bound>| set.into_iter().map(net::Bound::listen).collect();
+    let sets: std::io::Result<Vec<Vec<_>>> = sets.into_iter().map(listen).collect();
     for listen in &settings.listen {
-        let sockets = net::bind(listen, count)?;
         let http: Vec<_> = listen.http.names().collect();
         tracing::info!(
             address = %listen.address,
@@ -237,6 +240,16 @@ fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<std::net::TcpListener
             http = http.join(", "),
             "listening"
         );
+    }
+    sets.context("cannot listen")
+}
+
+/// One set of sockets per worker, one socket per listener in each.
+fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<net::Bound>>> {
+    let count = settings.process.workers;
+    let mut sets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    for listen in &settings.listen {
+        let sockets = net::bind(listen, count)?;
         for (set, socket) in sets.iter_mut().zip(sockets) {
             set.push(socket);
         }

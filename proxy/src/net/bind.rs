@@ -7,20 +7,38 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ListenSettings;
 
+/// A socket that has its address and gets no connections yet: a start that fails after this has taken none away from
+/// whoever else serves the address.
+#[derive(Debug)]
+pub struct Bound(Socket);
+
+impl Bound {
+    /// Lets connections in.
+    pub fn listen(self) -> io::Result<TcpListener> {
+        self.0.listen(BACKLOG)?;
+        Ok(self.0.into())
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = self.0.local_addr()?.as_socket();
+        address.ok_or_else(|| io::Error::other("invariant: bound to an internet address"))
+    }
+}
+
 /// Binds `settings.address` once per worker with `SO_REUSEPORT` (and, for `[::]`, dual-stack), so that the kernel
 /// spreads connections. Port 0 is chosen once and shared by all. Errors name the address.
-pub fn bind(settings: &ListenSettings, workers: usize) -> io::Result<Vec<TcpListener>> {
+pub fn bind(settings: &ListenSettings, workers: usize) -> io::Result<Vec<Bound>> {
     let mut address = settings.address;
     (0..workers)
         .map(|_| {
-            let listener = listen(address).map_err(|error| named(address, &error))?;
-            address = listener.local_addr()?;
-            Ok(listener)
+            let bound = bind_one(address).map_err(|error| named(address, &error))?;
+            address = bound.local_addr()?;
+            Ok(bound)
         })
         .collect()
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr) -> io::Result<Bound> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -32,8 +50,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(Bound(socket))
 }
 
 fn named(address: SocketAddr, error: &io::Error) -> io::Error {
@@ -60,14 +77,25 @@ mod tests {
     #[test]
     fn all_workers_share_the_port_that_the_kernel_chose() {
         let address = "127.0.0.1:0".parse().unwrap();
-        let first = listen(address).unwrap();
-        let second = listen(first.local_addr().unwrap()).unwrap();
+        let first = bind_one(address).unwrap().listen().unwrap();
+        let second = bind_one(first.local_addr().unwrap()).unwrap();
+        let second = second.listen().unwrap();
         assert_eq!(first.local_addr().unwrap(), second.local_addr().unwrap());
     }
 
     #[test]
+    fn a_bound_socket_refuses_connections_until_it_listens() {
+        let bound = bind_one("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = bound.local_addr().unwrap();
+        let refused = std::net::TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = bound.listen().unwrap();
+        std::net::TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
     fn the_error_names_the_address() {
-        let error = listen("192.0.2.1:1".parse().unwrap()).unwrap_err();
+        let error = bind_one("192.0.2.1:1".parse().unwrap()).unwrap_err();
         let text = named("192.0.2.1:1".parse().unwrap(), &error).to_string();
         assert!(text.contains("192.0.2.1:1"), "{text}");
     }

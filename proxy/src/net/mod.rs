@@ -6,7 +6,7 @@ mod stall;
 mod stream;
 
 pub use admission::{Admission, Permit, Refused};
-pub use bind::bind;
+pub use bind::{Bound, bind};
 pub(crate) use stall::Stall;
 pub(crate) use stream::{ClientStream, Observe};
 

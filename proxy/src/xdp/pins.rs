@@ -22,7 +22,7 @@ pub(super) struct PinDir {
     layout: PathBuf,
 }
 
-/// The right to change maps and links below a pin directory. Released when dropped, or when the process dies.
+/// The right to change maps and links below a pin directory, or to be the weir that guards with it. Released when dropped, or when the process dies.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Lock(#[expect(dead_code, reason = "closing it is what releases the lock")] File);
@@ -106,6 +106,23 @@ impl PinDir {
             ),
             "look for a stopped weir process (`ps -C weir`), and try again",
         ))
+    }
+
+    /// Makes this process the one weir that guards with these pins, for as long as it holds what it gets. Commands that
+    /// edit lists do not need it.
+    pub(super) fn own(&self) -> Result<Lock, ShieldError> {
+        let root = File::open(&self.root).map_err(|error| io_error("open", &self.root, &error))?;
+        match root.try_lock() {
+            Ok(()) => Ok(Lock(root)),
+            Err(TryLockError::WouldBlock) => Err(ShieldError::failed(
+                format!(
+                    "another running weir guards with the pins below {}",
+                    self.root.display()
+                ),
+                "stop it first, or set another `pin_dir` in [shield]",
+            )),
+            Err(TryLockError::Error(error)) => Err(io_error("lock", &self.root, &error)),
+        }
     }
 
     /// The link pins of every ABI version, this one's first.

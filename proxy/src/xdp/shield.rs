@@ -8,7 +8,7 @@ use weir_common::maps;
 use super::links::{self, State};
 use super::load::{self, Placement};
 use super::maps::Maps;
-use super::pins::{self, PinDir};
+use super::pins::{self, Lock, PinDir};
 use super::samples::{self, DropSample};
 use super::{Interface, Settings, ShieldError, attach, bring_up, watch};
 use crate::clock;
@@ -22,6 +22,8 @@ pub struct Shield {
     /// What [`Shield::check`] last said about each interface.
     pub(super) trouble: Vec<Option<String>>,
     ring: RingBuf<MapData>,
+    /// Two weirs on one set of pins would take the interfaces from each other.
+    _own: Lock,
 }
 
 impl Shield {
@@ -39,6 +41,7 @@ impl Shield {
             ));
         }
         let pins = PinDir::create(&settings.pin_dir)?;
+        let own = pins.own()?;
         let lock = pins.lock()?;
         pins.discard_next()?;
         let placement = Placement::of(&pins, &settings.tables)?;
@@ -55,6 +58,7 @@ impl Shield {
             maps,
             interfaces,
             ring,
+            _own: own,
         })
     }
 

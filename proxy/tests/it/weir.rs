@@ -135,7 +135,7 @@ impl Setup {
             http: self.versions,
             limits: self.limits,
         });
-        let socket = bind(&settings, 1).unwrap().pop().unwrap();
+        let socket = bind(&settings, 1).unwrap().pop().unwrap().listen().unwrap();
         let address = socket.local_addr().unwrap();
         let cache = weir::cache::Settings {
             memory: 16 << 20,

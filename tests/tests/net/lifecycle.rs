@@ -125,3 +125,17 @@ fn sigquit_stops_now() -> Test {
     ensure!(content.is_err(), "the response was finished: {content:?}");
     Ok(())
 }
+
+#[test]
+fn a_second_weir_on_the_same_pins_is_refused_and_changes_nothing() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &Config::default())?;
+    let before = weir.json(&["status"])?["shield"]["interfaces"].clone();
+    let elsewhere = lab.directory().join("second-run");
+    let elsewhere = elsewhere.to_str().context("not UTF-8")?;
+    let output = weir.run(&["run", "--run-dir", elsewhere])?;
+    ensure!(output.code == 1, "{output:?}");
+    ensure!(output.stderr.contains("another running weir"), "{output:?}");
+    ensure!(weir.json(&["status"])?["shield"]["interfaces"] == before);
+    Ok(())
+}
