@@ -21,14 +21,10 @@ pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Parsed {
     }
     let source = Source::V4([header[12], header[13], header[14], header[15]]);
     let header_len = usize::from(header[0] & 0x0f) * 4;
-    let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if header_len < MIN_HEADER || total_len < header_len || link.at + total_len > packet.frame_len()
-    {
+    let total_len = u16::from_be_bytes([header[2], header[3]]);
+    let span = Span::of(link.at, link.at + header_len, total_len, packet.frame_len());
+    let (Some(span), MIN_HEADER..) = (span, header_len) else {
         return Parsed::Malformed(Some(source));
-    }
-    let span = Span {
-        at: link.at + header_len,
-        end: link.at + total_len,
     };
     let fragment = fragment(u16::from_be_bytes([header[6], header[7]]));
     let protocol = header[9];

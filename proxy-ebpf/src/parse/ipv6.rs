@@ -17,7 +17,8 @@ pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Parsed {
     // Rules, in order:
     // 1. The version is 6. Otherwise the bytes are no IPv6 header and hold no source.
     // 2. The frame covers the payload length; more is link-layer padding. A jumbogram (RFC 2675: payload length 0, the
-    //    true one in a hop-by-hop option) fails at its first extension header, which lies behind the packet's end.
+    //    true one in a hop-by-hop option) fails at its first extension header, which lies behind the packet's end, unless
+    //    the frame is as long as only Linux itself makes them.
     if header[0] >> 4 != 6 {
         return Parsed::Malformed(None);
     }
@@ -26,14 +27,10 @@ pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Parsed {
         header[15], header[16], header[17], header[18], header[19], header[20], header[21],
         header[22], header[23],
     ]);
-    let payload_len = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let end = link.at + HEADER + payload_len;
-    if end > packet.frame_len() {
+    let payload_len = u16::from_be_bytes([header[4], header[5]]);
+    let payload_at = link.at + HEADER;
+    let Some(span) = Span::of(payload_at, payload_at, payload_len, packet.frame_len()) else {
         return Parsed::Malformed(Some(source));
-    }
-    let span = Span {
-        at: link.at + HEADER,
-        end,
     };
     let Some(upper) = extensions(packet, span, header[6]) else {
         return Parsed::Malformed(Some(source));

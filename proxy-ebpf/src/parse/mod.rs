@@ -130,6 +130,20 @@ struct Span {
 }
 
 impl Span {
+    /// The packet of `claimed` bytes at `start`, whose next header begins at `at`; `None` if it does not fit the frame.
+    ///
+    /// A length of 0 is what Linux writes into a packet that its receive offload has made longer than the 16-bit field can
+    /// say (BIG TCP); generic mode sees such frames, no wire carries one. They end where the frame does.
+    #[inline(always)]
+    fn of(start: usize, at: usize, claimed: u16, frame_len: usize) -> Option<Self> {
+        let end = if claimed == 0 && frame_len > start + 0xffff {
+            frame_len
+        } else {
+            start + usize::from(claimed)
+        };
+        (at <= end && end <= frame_len).then_some(Self { at, end })
+    }
+
     /// Whether `len` more bytes belong to the packet.
     #[inline(always)]
     fn holds(self, len: usize) -> bool {

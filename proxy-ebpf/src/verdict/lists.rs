@@ -64,6 +64,17 @@ pub(super) fn allowed<L: Lists>(lists: &L, populated: u32, source: Source, now_n
     }
 }
 
+/// Whether there may be a block entry at all. `populated`: [`ShieldSettings::lists`].
+#[inline(always)]
+pub(super) fn blocks_anybody(populated: u32) -> bool {
+    const BLOCKLIST: u32 = ShieldSettings::LIST_BLOCK4
+        | ShieldSettings::LIST_BLOCK6
+        | ShieldSettings::LIST_BLOCK6_64
+        | ShieldSettings::LIST_BLOCK_LPM4
+        | ShieldSettings::LIST_BLOCK_LPM6;
+    populated & BLOCKLIST != 0
+}
+
 /// Whether a live block entry covers `source`; cheap exact lookups first.
 #[inline(always)]
 pub(super) fn blocked<L: Lists>(lists: &L, populated: u32, source: Source, now_ns: u64) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Order: malformed → allowlist → blocklist → fragments → pass. A policy of `count` never shields a packet from the
 //! checks after it: a later drop wins, and otherwise the packet passes and is counted under the first class that
-//! wanted it counted.
+//! wanted it counted. A frame whose source cannot be read is malformed, and dropped whatever the policy while anything is
+//! blocked.
 
 mod lists;
 
@@ -70,6 +71,11 @@ fn judge<L: Lists>(
 ) -> Result<Outcome, Outcome> {
     let (source, fragment, malformed) = match *parsed {
         Parsed::NonIp => return Ok(Outcome::NonIp),
+        // Linux strips any number of priority tags and delivers what is under them: a frame tagged deeper than the parser
+        // reads has a source that nobody knows, and must not be a way past the blocklist.
+        Parsed::Malformed(None) if lists::blocks_anybody(settings.lists) => {
+            return Err(Outcome::Malformed);
+        }
         Parsed::Malformed(source) => {
             let counted = apply(settings.malformed, Outcome::Malformed)?;
             (source, Fragment::Whole, counted)

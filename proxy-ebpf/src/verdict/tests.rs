@@ -274,10 +274,17 @@ fn policies_count_or_ignore_their_class() {
             fragments: policy as u8,
             ..ENFORCING
         };
-        for source in [None, Some(V4), Some(V6)] {
+        for source in [Some(V4), Some(V6)] {
             let decision = decide(&Parsed::Malformed(source), &Stub::default(), &settings, NOW);
             assert_eq!(decision, malformed);
         }
+        let nobody_blocked = ShieldSettings {
+            lists: ShieldSettings::LIST_ALLOW4 | ShieldSettings::LIST_ALLOW6,
+            ..settings
+        };
+        let unknown = Parsed::Malformed(None);
+        let decision = decide(&unknown, &Stub::default(), &nobody_blocked, NOW);
+        assert_eq!(decision, malformed);
         for kind in [Fragment::First, Fragment::Later] {
             let decision = decide(&fragment(V4, kind), &Stub::default(), &settings, NOW);
             assert_eq!(decision, fragmented);
@@ -298,6 +305,28 @@ fn a_policy_that_lets_through_does_not_shield_from_the_blocklist() {
         };
         let decision = decide(&Parsed::Malformed(Some(V4)), &lists, &settings, NOW);
         assert_eq!(decision, Decision::Drop(Outcome::Blocked));
+    }
+}
+
+/// Three priority tags (VLAN 0) and Linux still delivers the packet: seen on 6.18 without 802.1Q in the kernel.
+#[test]
+fn a_source_that_cannot_be_read_is_no_way_past_the_blocklist() {
+    for policy in [Policy::Count, Policy::Pass] {
+        for list in [
+            ShieldSettings::LIST_BLOCK4,
+            ShieldSettings::LIST_BLOCK6,
+            ShieldSettings::LIST_BLOCK6_64,
+            ShieldSettings::LIST_BLOCK_LPM4,
+            ShieldSettings::LIST_BLOCK_LPM6,
+        ] {
+            let settings = ShieldSettings {
+                malformed: policy as u8,
+                lists: list,
+                ..ENFORCING
+            };
+            let decision = decide(&Parsed::Malformed(None), &Stub::default(), &settings, NOW);
+            assert_eq!(decision, Decision::Drop(Outcome::Malformed), "{list:#x}");
+        }
     }
 }
 

@@ -62,20 +62,52 @@ fn padding_behind_the_packet_is_ignored() {
     }
 }
 
+/// A frame of several buffers, of which the first is there.
+struct Buffers<'a> {
+    first: &'a [u8],
+    frame_len: usize,
+}
+
+impl Packet for Buffers<'_> {
+    fn frame_len(&self) -> usize {
+        self.frame_len
+    }
+    fn load<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.first.load(at)
+    }
+}
+
+/// Linux 6.18 with `gro_max_size` above 65,536: IPv6 with a jumbo option or without, IPv4 with a total length of 0.
+#[test]
+fn what_receive_offload_made_longer_than_the_length_field_is_whole() {
+    let mut v4 = ethernet(ETHERTYPE_IPV4, &ipv4(TCP, 0, &[], &tcp(TCP_ACK)));
+    v4[16..18].fill(0);
+    let jumbo = extension(TCP, 0, &tcp(TCP_ACK));
+    let mut v6 = ethernet(ETHERTYPE_IPV6, &ipv6(HOP_BY_HOP, &jumbo));
+    v6[18..20].fill(0);
+    let mut bare6 = ethernet(ETHERTYPE_IPV6, &ipv6(TCP, &tcp(TCP_ACK)));
+    bare6[18..20].fill(0);
+    for (frame, source, start) in [(&v4, V4, 14), (&v6, V6, 54), (&bare6, V6, 54)] {
+        for (frame_len, whole) in [
+            (frame.len(), false),
+            (start + 0xffff, false),
+            (start + 0x1_0000, true),
+            (185_000, true),
+        ] {
+            let parsed = parse(&Buffers {
+                first: frame,
+                frame_len,
+            });
+            match parsed {
+                Parsed::Ip(facts) => assert!(whole && Some(facts.source) == source, "{frame_len}"),
+                other => assert!(!whole && other == Parsed::Malformed(source), "{frame_len}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn lengths_are_held_against_all_buffers_and_headers_read_from_the_first() {
-    struct Buffers<'a> {
-        first: &'a [u8],
-        frame_len: usize,
-    }
-    impl Packet for Buffers<'_> {
-        fn frame_len(&self) -> usize {
-            self.frame_len
-        }
-        fn load<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-            self.first.load(at)
-        }
-    }
     let frame = ethernet(ETHERTYPE_IPV4, &ipv4(UDP, 0, &[], &udp(&[0; 8000])));
     let in_two = |first_len: usize| Buffers {
         first: &frame[..first_len],

@@ -27,6 +27,12 @@ fn malformed() -> Vec<Case> {
     vec![
         counted("counted malformed", truncated4()).v4(),
         counted("counted malformed without a source", cut(syn4(), 20)),
+        Case::malformed(
+            "counted malformed without a source while anybody is blocked",
+            cut(syn4(), 20),
+        )
+        .settings(count)
+        .rules([block("203.0.113.0/24")]),
         counted("counted malformed of an allowed source", truncated4())
             .v4()
             .rules([allow("198.18.0.0/16")]),
