@@ -179,7 +179,7 @@ pub fn gateway_address(peer: IpAddr) -> IpAddr {
     if peer.is_ipv4() {
         host_v4(link_of(peer), 1)
     } else {
-        host_v6(link_of(peer), 1)
+        gateway_v6(link_of(peer))
     }
 }
 
@@ -214,6 +214,11 @@ fn host_v6(link: u8, host: u8) -> IpAddr {
     Ipv6Addr::new(0xfd77, 0, 0, link.into(), 0, 0, 0, host.into()).into()
 }
 
+/// In a /64 of its own: weir spares the /64 that it is in itself, and clients on the internet are in another, too.
+fn gateway_v6(link: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd77, 0, 1, link.into(), 0, 0, 0, 1).into()
+}
+
 fn link_of(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(v4) => v4.octets()[2],
@@ -231,12 +236,14 @@ fn link_public(gateway: &Namespace, peer: &Namespace, link: u8, hosts: u8) -> Re
     let interface = format!("pub{}", link - 1);
     let (gateway_mac, peer_mac) = (mac(gateway_mac(link)), mac([0x02, 0x77, 0, 0, link, 2]));
     let peer_name = peer.name();
-    let (gateway_v4, gateway_v6) = (host_v4(link, 1), host_v6(link, 1));
+    let (gateway_v4, gateway_v6) = (host_v4(link, 1), gateway_v6(link));
+    let hosts_v6 = host_v6(link, 0);
     gateway.ip(&format!(
         "link add {interface} address {gateway_mac} type veth peer name eth0 netns {peer_name} address {peer_mac}
 addr add {gateway_v4}/24 dev {interface}
 addr add {gateway_v6}/64 dev {interface} nodad
 link set {interface} up
+route add {hosts_v6}/64 dev {interface}
 "
     ))?;
     let mut commands = String::new();
@@ -246,6 +253,7 @@ link set {interface} up
         writeln!(commands, "addr add {v6}/64 dev eth0 nodad")?;
     }
     commands += "link set eth0 up\n";
+    writeln!(commands, "route add {gateway_v6}/128 dev eth0")?;
     peer.ip(&commands)?;
     // Neighbours are fixed: an answer to a spoofed source must not end in a failing neighbour look-up.
     let mut neighbours = String::new();

@@ -16,6 +16,7 @@ use super::ConfigSource;
 use super::detection::Tally;
 use super::rates::DropRate;
 use super::reload;
+use super::sweep::Sweep;
 use super::workers::{Shared, Workers};
 
 /// Sampled drops kept for the admin API.
@@ -29,6 +30,8 @@ pub(super) struct ControlPlane {
     pub(super) shared: Shared,
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) detection: Arc<Tally>,
+    /// With a shield.
+    pub(super) sweep: Option<Arc<Sweep>>,
     pub(super) started: Instant,
     pub(super) state: Cell<api::State>,
     pub(super) drop_rate: RefCell<DropRate>,
@@ -44,6 +47,7 @@ impl ControlPlane {
         shared: Shared,
         workers: &Workers,
         detection: Arc<Tally>,
+        sweep: Option<Arc<Sweep>>,
     ) -> Self {
         Self {
             source,
@@ -52,6 +56,7 @@ impl ControlPlane {
             shared,
             counters: workers.counters(),
             detection,
+            sweep,
             started: clock::now(),
             state: Cell::new(api::State::Starting),
             drop_rate: RefCell::default(),
@@ -77,19 +82,12 @@ impl ControlPlane {
         self.shared.access.flush(limit)
     }
 
-    /// Removes expired entries, looks after the interfaces, measures the drop rate.
+    /// Looks after the interfaces, measures the drop rate.
     pub(super) fn upkeep(&self) {
         let mut shield = self.shield.borrow_mut();
         let Some(shield) = shield.as_mut() else {
             return;
         };
-        match shield.maps().sweep(clock::kernel_now_ns()) {
-            // Detached by hand: told once for each interface below, not every time.
-            Err(error) if error.kind != ErrorKind::NotAttached => {
-                tracing::warn!(%error, "cannot remove expired entries");
-            }
-            Ok(_) | Err(_) => {}
-        }
         match shield.maps().totals() {
             Ok(totals) => self.drop_rate.borrow_mut().observe(&totals, clock::now()),
             Err(error) => tracing::warn!(%error, "cannot read the totals"),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `worker-N` | serves requests ([`crate::http::worker`]); one per core |
 //! | `detect` | adds up what workers report and writes blocks into the kernel |
+//! | `sweep` | removes expired list entries |
 //! | `access-log` | writes access log lines |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
@@ -15,6 +16,7 @@ mod detection;
 mod rates;
 mod reload;
 mod status;
+mod sweep;
 mod workers;
 
 use std::path::PathBuf;
@@ -34,11 +36,12 @@ use crate::{admin, cache, clock, net, telemetry, tls};
 pub use tls::CertificateError;
 
 use control::ControlPlane;
+use sweep::Sweep;
 use workers::{Exit, Shared, Workers};
 
 /// Bound of the queue from workers to detection, in reports. A worker sends at most 40 a second.
 const REPORTS: usize = 1024;
-/// How often expired entries are removed and lost interfaces looked for.
+/// How often lost interfaces are looked for and the drop rate is measured.
 const UPKEEP: Duration = Duration::from_secs(2);
 /// How often samples are taken out of the ring. 250 ms × the sample budget stays far below the ring's size.
 const SAMPLING: Duration = Duration::from_millis(250);
@@ -88,6 +91,8 @@ pub fn run(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
 
 /// Everything that can fail comes first, cheapest first, so that a bad start leaves nothing behind.
 async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
+    // First: a signal during the start waits for its end, where a reload would otherwise kill weir.
+    let mut signals = Signals::listen()?;
     // The socket's lock also makes this the only weir on `run_dir` before anything is attached.
     let mut admin_listeners = vec![admin::socket::Listener::unix(&settings.process.run_dir)?];
     if let Some(address) = settings.admin.listen {
@@ -111,9 +116,13 @@ async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
     let mut workers = Workers::start(&settings, sockets, &shared, &reports)?;
     drop(reports);
 
-    let mut signals = Signals::listen()?;
+    let sweep = shield
+        .is_some()
+        .then(|| Sweep::start(&settings.shield.pin_dir))
+        .transpose()?;
+
     let control = Rc::new(ControlPlane::new(
-        settings, source, shield, shared, &workers, detection,
+        settings, source, shield, shared, &workers, detection, sweep,
     ));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
@@ -207,7 +216,10 @@ async fn wind_down(
             Ok(())
         }
         Ending::WorkerLost(exit) => {
-            workers.drain(drain).await;
+            tokio::select! {
+                () = workers.drain(drain) => {}
+                () = signals.end() => workers.stop_now().await,
+            }
             bail!("{exit}; the others were drained")
         }
     }

@@ -9,12 +9,19 @@ use crate::{clock, detect, route};
 
 /// The site of a starting weir.
 pub(super) fn first_site(settings: &Settings) -> Site {
-    build(settings, &[], 1)
+    let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
+    build(settings, &[], rules, 1)
 }
 
 /// The site that follows `current`.
 pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
-    build(settings, &current.upstreams, current.generation + 1)
+    // The same rules stay the same object: what detection counted by them goes on counting.
+    let rules = if current.rules.settings() == settings.detect {
+        Arc::clone(&current.rules)
+    } else {
+        Arc::new(detect::Rules::new(settings.detect.clone()))
+    };
+    build(settings, &current.upstreams, rules, current.generation + 1)
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
@@ -36,7 +43,12 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     }
 }
 
-fn build(settings: &Settings, known: &[Arc<Upstream>], generation: u64) -> Site {
+fn build(
+    settings: &Settings,
+    known: &[Arc<Upstream>],
+    rules: Arc<detect::Rules>,
+    generation: u64,
+) -> Site {
     let now = clock::now();
     let upstreams = settings
         .upstreams
@@ -51,7 +63,7 @@ fn build(settings: &Settings, known: &[Arc<Upstream>], generation: u64) -> Site 
     Site {
         routes: route::Table::new(settings.routes.clone()),
         upstreams,
-        rules: Arc::new(detect::Rules::new(settings.detect.clone())),
+        rules,
         generation,
     }
 }

@@ -7,10 +7,11 @@ use crate::balance::{Health, Upstream};
 use crate::http::Site;
 use crate::http::worker::Counters;
 use crate::net::{ListenSettings, Transport};
-use crate::xdp::{AttachedMode, List, Shield};
+use crate::xdp::{AttachedMode, Shield};
 use crate::{clock, xdp};
 
 use super::control::ControlPlane;
+use super::sweep::Sweep;
 
 /// The whole state.
 pub(super) fn of(control: &ControlPlane) -> api::Status {
@@ -32,7 +33,7 @@ pub(super) fn of(control: &ControlPlane) -> api::Status {
             .shield
             .borrow()
             .as_ref()
-            .map(|shield| shield_state(shield, &settings.shield)),
+            .map(|shield| shield_state(shield, &settings.shield, control.sweep.as_deref())),
         attack: control.drop_rate.borrow().to_api(clock::now()),
         listeners: settings.listen.iter().map(listener).collect(),
         connections: api::Connections {
@@ -93,15 +94,11 @@ fn upstream(upstream: &Upstream) -> api::Upstream {
     }
 }
 
-fn shield_state(shield: &Shield, settings: &xdp::Settings) -> api::Shield {
-    let now_ns = clock::kernel_now_ns();
-    // A list that cannot be read is reported by the commands that read it; here it counts as empty.
-    let count = |list| {
-        shield
-            .maps()
-            .entries(list, now_ns)
-            .map_or(0, |entries| entries.len())
-    };
+fn shield_state(shield: &Shield, settings: &xdp::Settings, sweep: Option<&Sweep>) -> api::Shield {
+    // Lists that cannot be read are reported by the commands that read them; here they count as empty.
+    let census = sweep
+        .and_then(|sweep| sweep.census(shield.maps()).ok())
+        .unwrap_or_default();
     let interfaces = shield.interfaces().iter().map(|interface| api::Interface {
         name: interface.name.clone(),
         ifindex: interface.ifindex,
@@ -120,8 +117,8 @@ fn shield_state(shield: &Shield, settings: &xdp::Settings) -> api::Shield {
         enforcing: settings.enforce,
         pin_dir: settings.pin_dir.display().to_string(),
         interfaces: interfaces.collect(),
-        blocks: count(List::Block),
-        allows: count(List::Allow),
+        blocks: census.blocks,
+        allows: census.allows,
     }
 }
 

@@ -28,7 +28,7 @@ mod slots;
 mod watch;
 
 pub use self::error::{ErrorKind, ShieldError};
-pub use self::maps::{List, ListedEntry, Maps, SourceRow};
+pub use self::maps::{Census, List, ListedEntry, Maps, SourceRow};
 pub use self::samples::DropSample;
 pub use self::settings::{Mode, Settings, Tables};
 pub use self::shield::{Shield, detach};

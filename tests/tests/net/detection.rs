@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use weir_lab::topology::{attacker_v4, attacker_v6, client_v4};
+use weir_lab::topology::{attacker_v4, attacker_v6, client_v4, gateway_address};
 use weir_lab::{Client, Config, Lab, Protocol, Weir, client, until, within};
 
 use crate::lists::is_served;
@@ -84,6 +84,41 @@ fn a_source_that_breaks_a_rule_is_blocked_within_a_second_and_for_as_long_as_the
         ensure!(is_served(&lab, client_v4(0))?, "others go on");
         until(SOON, "the block to end", || is_served(&lab, attacker))?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_client_on_the_host_itself_breaks_rules_without_being_blocked() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &config())?;
+    for own in [
+        gateway_address(client_v4(0)),
+        gateway_address(attacker_v6(0)),
+    ] {
+        let client = lab.client(own, Protocol::Http2)?;
+        lab.gateway.run(|| {
+            client::blocking(async {
+                let mut connection = client.connect().await?;
+                for _ in 0..=LIMIT {
+                    connection.get("/").await?;
+                }
+                Ok(())
+            })
+        })??;
+    }
+    // An offence that comes later is dealt with later: after this block the others were judged.
+    hammer(
+        &lab,
+        &lab.client(attacker_v4(3), Protocol::Http2)?,
+        "/",
+        LIMIT + 1,
+    )?;
+    within(REACTION, "the block", || {
+        weir.block_of(&attacker_v4(3).to_string())
+    })?;
+    let blocks = weir.json(&["list", "block"])?;
+    let entries = blocks["entries"].as_array().context("no entries")?;
+    ensure!(entries.len() == 1, "{blocks}");
     Ok(())
 }
 

@@ -32,6 +32,28 @@ pub(super) struct ListMap {
     pub(super) entries: Box<dyn Entries>,
 }
 
+/// How many live entries the lists have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Of the blocklist.
+    pub blocks: usize,
+    /// Of the allowlist.
+    pub allows: usize,
+}
+
+impl Census {
+    fn of_mut(&mut self, list: List) -> &mut usize {
+        match list {
+            List::Allow => &mut self.allows,
+            List::Block => &mut self.blocks,
+        }
+    }
+}
+
+/// An entry that had expired when the lists were walked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expired(Table, IpNet);
+
 impl Lists {
     /// Adds `entry`, unless the one that is there [stays](replaces).
     pub(super) fn insert(
@@ -92,13 +114,58 @@ impl Lists {
         Ok(entries.collect())
     }
 
-    /// Removes expired entries and clears the bits of maps that hold nothing any more. Returns how many it removed.
-    pub(super) fn sweep(&mut self, lock: &Lock, now_ns: u64) -> Result<usize, ShieldError> {
-        let mut removed = 0;
-        for map in &mut self.maps {
-            removed += map.sweep(now_ns)?;
+    /// Whether a live entry of `list` covers all of `network`. For the allowlist, which has tries only: one look-up a
+    /// length, so that its price does not depend on how long the list is.
+    pub(super) fn is_allowed(&self, network: &IpNet, now_ns: u64) -> Result<bool, ShieldError> {
+        let map = &self.maps[Table::of(List::Allow, network) as usize];
+        for prefix_len in (0..=network.prefix_len()).rev() {
+            let wider = IpNet::new(network.addr(), prefix_len)
+                .expect("invariant: no longer than the network's own")
+                .trunc();
+            let found = map.entries.get(&wider).map_err(|e| map.error("read", &e))?;
+            if found.is_some_and(|entry| entry.is_live(now_ns)) {
+                return Ok(true);
+            }
         }
-        self.refresh_bits(lock)?;
+        Ok(false)
+    }
+
+    /// Counts live entries and names those that expired. Needs no lock: what was found is looked at again by
+    /// [`Self::remove_expired`].
+    pub(super) fn census(&self, now_ns: u64) -> Result<(Census, Vec<Expired>), ShieldError> {
+        let (mut census, mut expired) = (Census::default(), Vec::new());
+        for map in &self.maps {
+            let list = map.table.list();
+            map.visit(&mut |network, entry| {
+                if entry.is_live(now_ns) {
+                    *census.of_mut(list) += 1;
+                } else {
+                    expired.push(Expired(map.table, network));
+                }
+            })?;
+        }
+        Ok((census, expired))
+    }
+
+    /// Removes those of `expired` that nobody has renewed since. Returns how many.
+    pub(super) fn remove_expired(
+        &mut self,
+        _lock: &Lock,
+        expired: &[Expired],
+        now_ns: u64,
+    ) -> Result<usize, ShieldError> {
+        let mut removed = 0;
+        for Expired(table, network) in expired {
+            let map = self.map_mut(*table);
+            let found = map
+                .entries
+                .get(network)
+                .map_err(|e| map.error("read", &e))?;
+            if found.is_some_and(|entry| !entry.is_live(now_ns)) {
+                let deleted = map.entries.delete(network);
+                removed += usize::from(deleted.map_err(|e| map.error("remove from", &e))?);
+            }
+        }
         Ok(removed)
     }
 
@@ -180,7 +247,7 @@ impl Lists {
     }
 
     /// Sets the bit of every map that holds something and clears the others'.
-    fn refresh_bits(&mut self, lock: &Lock) -> Result<(), ShieldError> {
+    pub(super) fn refresh_bits(&mut self, lock: &Lock) -> Result<(), ShieldError> {
         let mut lists = 0;
         for map in &self.maps {
             if !map.entries.is_empty().map_err(|e| map.error("read", &e))? {
