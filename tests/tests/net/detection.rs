@@ -88,6 +88,21 @@ fn a_source_that_breaks_a_rule_is_blocked_within_a_second_and_for_as_long_as_the
 }
 
 #[test]
+fn a_reload_that_leaves_the_rules_alone_forgets_nothing_that_was_counted() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &config())?;
+    let attacker = attacker_v4(4);
+    let client = lab.client(attacker, Protocol::Http2)?;
+    hammer(&lab, &client, "/", LIMIT)?;
+    weir.ok(&["reload"])?;
+    hammer(&lab, &client, "/", 1)?;
+    within(REACTION, "the block", || {
+        weir.block_of(&attacker.to_string())
+    })?;
+    Ok(())
+}
+
+#[test]
 fn a_client_on_the_host_itself_breaks_rules_without_being_blocked() -> Test {
     let lab = Lab::new()?;
     let weir = Weir::start(&lab, &config())?;
