@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
@@ -45,6 +45,14 @@ impl Drop for Guard {
     }
 }
 
+/// Runs `make`, which registers what it makes, to its end: [`release_all`] waits for it. Otherwise something that is half
+/// made when a signal comes (an `ip netns add` under way, a child not yet registered, a file in a directory that is being
+/// removed) would stay behind. Not to be nested.
+pub fn uninterrupted<T>(make: impl FnOnce() -> T) -> T {
+    let _making = MAKING.read().unwrap_or_else(PoisonError::into_inner);
+    make()
+}
+
 /// Forgets a process that was waited for: its id may be another's by now.
 pub fn forget_process(pid: i32) {
     registry().retain(|known| *known != Resource::Process(pid));
@@ -53,6 +61,8 @@ pub fn forget_process(pid: i32) {
 /// Releases everything, processes first. Nothing can be registered or released by others any more afterwards: the
 /// caller is about to exit.
 pub fn release_all() {
+    // Held until the exit: nothing new is begun.
+    std::mem::forget(MAKING.write().unwrap_or_else(PoisonError::into_inner));
     let mut registry = registry();
     let resources = std::mem::take(&mut *registry);
     // Another thread that registers or releases from here on waits for the exit.
@@ -148,6 +158,7 @@ fn pids_in_namespace(name: &str) -> Vec<i32> {
 }
 
 const NAMESPACES: &str = "/run/netns";
+static MAKING: RwLock<()> = RwLock::new(());
 static REGISTRY: Mutex<Vec<Resource>> = Mutex::new(Vec::new());
 
 #[cfg(test)]
@@ -161,6 +172,29 @@ mod tests {
         assert!(owner_is_dead(&format!("{PREFIX}999999999-0-gw")));
         assert!(!owner_is_dead("weir-lab-notapid-0"));
         assert!(!owner_is_dead("somebody-else-999999999"));
+    }
+
+    #[test]
+    fn what_is_being_made_is_released_once_it_is_made() {
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}-slow", std::process::id()));
+        let (begun, begins) = std::sync::mpsc::sync_channel(0);
+        let (go_on, goes_on) = std::sync::mpsc::sync_channel(1);
+        std::thread::scope(|scope| {
+            let path = &path;
+            scope.spawn(move || {
+                uninterrupted(|| {
+                    let guard = Guard::new(Resource::Directory(path.clone()));
+                    begun.send(()).expect("somebody waits");
+                    goes_on.recv().expect("somebody sends");
+                    std::fs::create_dir(path).expect("the directory is new");
+                    drop(guard);
+                });
+            });
+            begins.recv().expect("the maker sends");
+            assert!(MAKING.try_write().is_err(), "release_all would not wait");
+            go_on.send(()).expect("the maker waits");
+        });
+        assert!(!path.exists());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
 
-use crate::cleanup::{Guard, Resource};
+use crate::cleanup::{Guard, Resource, uninterrupted};
 
 /// A network namespace with `lo` up and nothing else. Removed when dropped.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Namespace {
     /// Makes the namespace `name`, which must be new on this host.
     pub fn create(name: String) -> Result<Self> {
         let guard = Guard::new(Resource::Namespace(name.clone()));
-        run_ip(&["netns", "add", &name], "")?;
+        uninterrupted(|| run_ip(&["netns", "add", &name], ""))?;
         let path = Path::new("/run/netns").join(&name);
         let handle = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         let namespace = Self {

@@ -9,6 +9,8 @@ use rcgen::{
 };
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::cleanup::uninterrupted;
+
 /// The name that clients ask for. `.test` never resolves (RFC 6761 §6.2).
 pub const SERVER_NAME: &str = "weir.test";
 
@@ -37,8 +39,10 @@ impl Pki {
 
         let chain = directory.join("chain.pem");
         let key = directory.join("key.pem");
-        std::fs::write(&chain, certificate.pem() + &authority.pem())?;
-        std::fs::write(&key, key_pair.serialize_pem())?;
+        uninterrupted(|| {
+            std::fs::write(&chain, certificate.pem() + &authority.pem())?;
+            std::fs::write(&key, key_pair.serialize_pem())
+        })?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.der().clone())?;
         Ok(Self {

@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::cleanup::{Guard, PREFIX, Resource, sweep_dead_labs};
+use crate::cleanup::{Guard, PREFIX, Resource, sweep_dead_labs, uninterrupted};
 use crate::client::{Answer, Client, Protocol};
 use crate::namespace::{Namespace, require_root};
 use crate::origin::Origin;
@@ -55,10 +55,12 @@ impl Lab {
         );
         let directory = std::env::temp_dir().join(&id);
         let directory_guard = Guard::new(Resource::Directory(directory.clone()));
-        for part in ["bpf", "run", "state"] {
-            std::fs::create_dir_all(directory.join(part))
-                .with_context(|| format!("making {}", directory.display()))?;
-        }
+        uninterrupted(|| {
+            ["bpf", "run", "state"]
+                .iter()
+                .try_for_each(|part| std::fs::create_dir_all(directory.join(part)))
+        })
+        .with_context(|| format!("making {}", directory.display()))?;
         let bpffs = mount_bpffs(&directory.join("bpf"))?;
         let pki = Pki::create(&directory)?;
 
@@ -104,7 +106,7 @@ impl Lab {
         let last = std::thread::available_parallelism()?.get().min(32) - 1;
         let mask = format!("{:x}", 1_u32 << last);
         let point = self.directory.join("sys");
-        std::fs::create_dir_all(&point)?;
+        uninterrupted(|| std::fs::create_dir_all(&point))?;
         self.gateway.run(|| {
             // The gateway's view of /sys/class/net needs a sysfs mounted from inside; it goes with this thread.
             unshare(CloneFlags::CLONE_NEWNS).context("leaving the mount namespace")?;
@@ -303,13 +305,10 @@ fn mac(bytes: [u8; 6]) -> String {
 
 fn mount_bpffs(point: &Path) -> Result<Guard> {
     let guard = Guard::new(Resource::Mount(point.to_owned()));
-    mount(
-        Some("bpf"),
-        point,
-        Some("bpf"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
+    uninterrupted(|| {
+        let none = None::<&str>;
+        mount(Some("bpf"), point, Some("bpf"), MsFlags::empty(), none)
+    })
     .with_context(|| format!("mounting a bpffs at {}", point.display()))?;
     Ok(guard)
 }

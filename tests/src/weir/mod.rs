@@ -16,6 +16,7 @@ use serde_json::Value;
 
 pub use config::Config;
 
+use crate::cleanup::uninterrupted;
 use crate::topology::Lab;
 use crate::wait;
 use process::Process;
@@ -55,7 +56,7 @@ impl<'lab> Weir<'lab> {
     /// Writes the configuration, starts nothing.
     pub fn prepare(lab: &'lab Lab, text: &str) -> Result<Self> {
         let config = lab.directory().join("weir.toml");
-        std::fs::write(&config, text)?;
+        uninterrupted(|| std::fs::write(&config, text))?;
         Ok(Self {
             lab,
             config,
@@ -70,22 +71,25 @@ impl<'lab> Weir<'lab> {
 
     /// Replaces the configuration file; the running weir does not know yet.
     pub fn rewrite(&self, text: &str) -> Result<()> {
-        Ok(std::fs::write(&self.config, text)?)
+        Ok(uninterrupted(|| std::fs::write(&self.config, text))?)
     }
 
     /// Starts the process and waits until it is ready.
     pub fn resume(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "weir runs already");
-        let child = self.command(&["run"], |command| {
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                // A Ctrl-C at the terminal is for the lab; it ends weir in its own way.
-                .process_group(0)
-                .spawn()
+        let process = uninterrupted(|| {
+            let child = self.command(&["run"], |command| {
+                command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped())
+                    // A Ctrl-C at the terminal is for the lab; it ends weir in its own way.
+                    .process_group(0)
+                    .spawn()
+            })?;
+            Process::watch(child)
         })?;
-        self.process = Some(Process::watch(child)?);
+        self.process = Some(process);
         wait::until(START, "weir to be ready", || {
             let process = self.process.as_mut().context("started above")?;
             if let Some(status) = process.exited()? {
