@@ -1,5 +1,6 @@
 //! Fields on their way through: which end here, which are added (RFC 9110 §7.6, RFC 7239).
 
+mod relocate;
 mod request;
 mod response;
 

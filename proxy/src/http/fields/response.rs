@@ -1,9 +1,9 @@
 //! Response fields on their way to the client.
 
-use bytes::{BufMut, BytesMut};
-use http::header::{CONTENT_LOCATION, FORWARDED, HeaderName, LOCATION, SERVER, VARY, VIA};
+use http::header::{FORWARDED, HeaderName, SERVER, VARY, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
+use super::relocate::relocate;
 use super::request::{X_FORWARDED_FOR, X_REQUEST_ID};
 use super::{VIA_HTTP_1_0, VIA_HTTP_1_1, remove_forbidden_trailers, remove_hop_by_hop, tokens};
 use crate::balance::Upstream;
@@ -38,14 +38,7 @@ pub(in crate::http) fn to_client(
     } else {
         fields.remove(X_WEIR_ORIGIN);
         remove_identity(fields);
-        for name in [LOCATION, CONTENT_LOCATION] {
-            let ours = fields
-                .get(&name)
-                .and_then(|value| relocate(value, origin.upstream, scheme, authority));
-            if let Some(ours) = ours {
-                fields.insert(name, ours);
-            }
-        }
+        relocate(fields, origin.upstream, scheme, authority);
     }
     let via = if version == Version::HTTP_10 {
         VIA_HTTP_1_0
@@ -75,50 +68,6 @@ fn remove_identity(fields: &mut HeaderMap) {
     for name in &IDENTITY {
         fields.remove(name);
     }
-}
-
-/// An absolute or protocol-relative reference to any server of the upstream, as a reference to where the client is.
-fn relocate(
-    value: &HeaderValue,
-    upstream: &Upstream,
-    scheme: Scheme,
-    authority: &HeaderValue,
-) -> Option<HeaderValue> {
-    let text = value.to_str().ok()?;
-    let (port, rest) = if let Some(rest) = strip_prefix_ignore_case(text, "http://") {
-        (80, rest)
-    } else if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
-        (443, rest)
-    } else {
-        (80, text.strip_prefix("//")?)
-    };
-    let (named, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let is_server = |server: &crate::balance::OriginServer| {
-        named.eq_ignore_ascii_case(&server.authority)
-            || (server.settings.port == port && is_host(named, &server.authority, port))
-    };
-    if authority.is_empty() || !upstream.servers.iter().any(is_server) {
-        return None;
-    }
-    let mut ours = BytesMut::with_capacity(authority.len() + path.len() + 8);
-    ours.put_slice(scheme.as_str().as_bytes());
-    ours.put_slice(b"://");
-    ours.put_slice(authority.as_bytes());
-    ours.put_slice(path.as_bytes());
-    HeaderValue::from_maybe_shared(ours.freeze()).ok()
-}
-
-/// Whether `named` is `authority` without its port.
-fn is_host(named: &str, authority: &str, port: u16) -> bool {
-    authority
-        .strip_suffix(&format!(":{port}"))
-        .is_some_and(|host| named.eq_ignore_ascii_case(host))
-}
-
-fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let head = text.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix)
-        .then(|| &text[prefix.len()..])
 }
 
 fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {

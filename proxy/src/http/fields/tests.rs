@@ -294,6 +294,47 @@ mod responses {
     }
 
     #[test]
+    fn references_to_an_origin_become_references_to_us_wherever_a_field_holds_them() {
+        let server = upstream().servers[0].authority.clone();
+        let host = server
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host)
+            .to_owned();
+        let line = |text: &str| -> &'static str {
+            let text = text.replace("SERVER", &server).replace("HOST", &host);
+            Box::leak(text.into_boxed_str())
+        };
+        for (name, sent, seen) in [
+            (
+                "link",
+                "<http://SERVER/a>; rel=next, </b>",
+                "<https://a.test:8443/a>; rel=next, </b>",
+            ),
+            (
+                "link",
+                "<https://else.test/a>; rel=next",
+                "<https://else.test/a>; rel=next",
+            ),
+            (
+                "refresh",
+                "5; URL=http://SERVER/a",
+                "5; URL=https://a.test:8443/a",
+            ),
+            ("refresh", "5", "5"),
+            ("set-cookie", "a=1; Domain=.HOST; Path=/", "a=1; Path=/"),
+            ("set-cookie", "domain=HOST", "domain=HOST"),
+            (
+                "set-cookie",
+                "a=1; Domain=else.test",
+                "a=1; Domain=else.test",
+            ),
+        ] {
+            let fields = received(false, &[(name, line(sent))]);
+            assert_eq!(fields[name], line(seen), "{name}: {sent}");
+        }
+    }
+
+    #[test]
     fn an_origin_cannot_claim_to_be_named_by_us() {
         let fields = received(false, &[("x-weir-origin", "forged")]);
         assert!(!fields.contains_key("x-weir-origin"));
