@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use weir_common::maps;
 
 use super::maps::shape::{Fit, Shape};
@@ -90,7 +91,11 @@ pub(super) fn load(
     }
     let mut ebpf = loader.load(object).map_err(|error| refused(&error))?;
     let program = program(&mut ebpf)?;
-    program.load().map_err(|error| {
+    let loaded = {
+        let _held = HeldSignals::hold();
+        program.load()
+    };
+    loaded.map_err(|error| {
         if let ProgramError::LoadError { verifier_log, .. } = &error {
             tracing::debug!(%verifier_log, "the kernel's verifier refused the packet filter");
         }
@@ -101,6 +106,29 @@ pub(super) fn load(
         .map_err(|error| ShieldError::kernel("read the packet filter's id", &error))?
         .id();
     Ok(Loaded { ebpf, id })
+}
+
+/// While this lives, signals to the calling thread wait.
+///
+/// The kernel's verifier gives up (EAGAIN) when one is pending, and aya then tries again with the verifier's log on, which
+/// takes seconds: a SIGTERM or SIGHUP during the start must not cost those, nor a few of them the start.
+struct HeldSignals(Option<SigSet>);
+
+impl HeldSignals {
+    fn hold() -> Self {
+        // Without it the load is slower, at worst.
+        Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok())
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        if let Some(before) = self.0
+            && let Err(error) = before.thread_set_mask()
+        {
+            tracing::error!(%error, "cannot take signals again");
+        }
+    }
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, ShieldError> {
@@ -130,3 +158,23 @@ fn broken(why: &str) -> ShieldError {
 
 /// Name of the program in the object.
 pub(super) const PROGRAM: &str = "weir";
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::Signal;
+
+    use super::*;
+
+    #[test]
+    fn signals_wait_while_held_and_come_again_afterwards() {
+        let waits = || {
+            let mask = SigSet::thread_get_mask().expect("readable");
+            [Signal::SIGTERM, Signal::SIGHUP].map(|signal| mask.contains(signal))
+        };
+        let before = waits();
+        let held = HeldSignals::hold();
+        assert_eq!(waits(), [true, true]);
+        drop(held);
+        assert_eq!(waits(), before);
+    }
+}
