@@ -1,4 +1,4 @@
-//! Counters: per interface and outcome, and per source.
+//! Counters per interface and outcome.
 
 use crate::Outcome;
 
@@ -12,10 +12,11 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// One interface's tallies on one CPU, indexed by [`Outcome`]. Room for 32 outcomes: 512 bytes an interface and CPU.
+/// One interface's tallies on one CPU: by [`Outcome`] what was done, and by [`Outcome`] what would have been dropped if
+/// the shield enforced. 1 KiB an interface and CPU.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Totals([Tally; Totals::SLOTS]);
+pub struct Totals([Tally; 2 * Totals::SLOTS]);
 
 impl Totals {
     /// Outcomes the layout has room for.
@@ -25,19 +26,34 @@ impl Totals {
         [Tally {
             packets: 0,
             bytes: 0,
-        }; Self::SLOTS],
+        }; 2 * Self::SLOTS],
     );
 
-    /// What was counted under `outcome`.
+    /// What was counted under `outcome`, dropped or, if the shield did not enforce, spared.
     pub fn of(&self, outcome: Outcome) -> Tally {
+        let (done, spared) = (self.done(outcome), self.spared(outcome));
+        Tally {
+            packets: done.packets + spared.packets,
+            bytes: done.bytes + spared.bytes,
+        }
+    }
+
+    /// What was counted under `outcome` and got its verdict.
+    pub fn done(&self, outcome: Outcome) -> Tally {
         self.0[outcome as usize]
     }
 
-    /// The place `outcome` is counted in.
+    /// What was counted under `outcome` and would have been dropped, but the shield did not enforce: `would-drop`.
+    pub fn spared(&self, outcome: Outcome) -> Tally {
+        self.0[Self::SLOTS + outcome as usize]
+    }
+
+    /// The place number `index`, modulo the number of places: an [`Outcome`], plus [`Totals::SLOTS`] if it is what would
+    /// have been done.
     #[inline(always)]
-    pub fn of_mut(&mut self, outcome: Outcome) -> &mut Tally {
-        // The mask is a no-op that spares the BPF build a bounds check with a panic behind it.
-        &mut self.0[outcome as usize & (Self::SLOTS - 1)]
+    pub fn place(&mut self, index: usize) -> &mut Tally {
+        // The mask spares the BPF build a bounds check with a panic behind it.
+        &mut self.0[index & (2 * Self::SLOTS - 1)]
     }
 
     /// Adds another CPU's totals.
@@ -49,26 +65,6 @@ impl Totals {
     }
 }
 
-/// What one source sent: IPv4 by address, IPv6 by /64. Shared between CPUs and updated with atomic adds, so that
-/// memory does not grow with the number of CPUs.
-#[repr(C)]
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct SourceCounters {
-    /// Packets, dropped ones included.
-    pub packets: u64,
-    /// Bytes of the frames, dropped ones included.
-    pub bytes: u64,
-    /// TCP segments with SYN and without ACK.
-    pub syns: u64,
-    /// Packets dropped (or, when the shield does not enforce, that would have been).
-    pub dropped: u64,
-    /// When the source was first seen, `CLOCK_MONOTONIC`.
-    pub first_seen_ns: u64,
-    /// When the source was last seen, `CLOCK_MONOTONIC`, to the coarse clock's tick (4 ms at HZ=250).
-    pub last_seen_ns: u64,
-}
-
 const _: () = assert!(size_of::<Tally>() == 16);
-const _: () = assert!(size_of::<Totals>() == 512);
-const _: () = assert!(size_of::<SourceCounters>() == 48);
+const _: () = assert!(size_of::<Totals>() == 1024);
 const _: () = assert!(Outcome::COUNT <= Totals::SLOTS && Totals::SLOTS.is_power_of_two());

@@ -27,6 +27,15 @@ macro_rules! outcomes {
                 match self { $(Self::$name => $word,)* }
             }
 
+            /// The outcome with this index, if there is one.
+            #[inline(always)]
+            pub const fn from_index(index: usize) -> Option<Self> {
+                match index {
+                    $($index => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
             /// What an enforcing shield does with such a packet.
             pub const fn verdict(self) -> Verdict {
                 match self { $(Self::$name => Verdict::$verdict,)* }
@@ -76,13 +85,8 @@ outcomes! {
     QuicInvalid = 18, "quic-invalid", Drop;
     /// UDP to a port nobody listens on.
     PortClosed = 19, "port-closed", Drop;
-}
-
-impl Outcome {
-    /// The outcome with this index, if there is one.
-    pub fn from_index(index: usize) -> Option<Self> {
-        Self::ALL.get(index).copied()
-    }
+    /// Neither IPv4 nor IPv6 nor ARP, while the policy drops it.
+    Ethertype = 20, "ethertype", Drop;
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
     reason = "`aya::Pod` is an unsafe trait; this module is nothing but its impls"
 )]
 
-use crate::{Entry, InterfaceSlot, Sample, ShieldSettings, SourceCounters, Tally, Totals};
+use crate::{
+    CpuState, Entry, InterfaceSlot, Note, PrefixState, Pressure, Sample, ShieldSettings,
+    SourceState, Tally, Totals,
+};
 
 macro_rules! pod {
     ($($name:ty),* $(,)?) => {
@@ -17,11 +20,15 @@ macro_rules! pod {
 }
 
 pod!(
+    CpuState,
     Entry,
     InterfaceSlot,
+    Note,
+    PrefixState,
+    Pressure,
     Sample,
     ShieldSettings,
-    SourceCounters,
+    SourceState,
     Tally,
     Totals
 );

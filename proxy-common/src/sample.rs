@@ -19,8 +19,10 @@ pub struct Sample {
     pub head_len: u16,
     /// [`Outcome`](crate::Outcome) index.
     pub outcome: u8,
+    /// 1: the packet was spared, because the shield does not enforce.
+    pub spared: u8,
     /// Always 0.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
     /// Start of the frame.
     pub head: [u8; HEAD_BYTES],
 }
@@ -37,6 +39,7 @@ impl Sample {
             frame_len: u32::from_ne_bytes(fields.next()?),
             head_len: u16::from_ne_bytes(fields.next()?),
             outcome: u8::from_ne_bytes(fields.next()?),
+            spared: u8::from_ne_bytes(fields.next()?),
             reserved: fields.next()?,
             head: fields.next()?,
         })

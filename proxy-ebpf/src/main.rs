@@ -1,15 +1,9 @@
 //! The XDP program `weir`: parse, decide, count, sample, act. Exists for BPF only; on the host this is an empty binary,
 //! so that the workspace checks and builds as a whole.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
-#![cfg_attr(
-    target_arch = "bpf",
-    allow(
-        internal_features,
-        reason = "atomic adds: core::sync::atomic has none for BPF"
-    )
-)]
 
+#[cfg(target_arch = "bpf")]
+mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -1,30 +1,34 @@
 //! What the program shares with the kernel and the loader: maps, its slot, the clock, the licence. The only code that
 //! dereferences what a map lookup returns.
 //!
-//! Legacy map definitions throughout: user space overrides capacities and pins by name. Names, capacities and memory
-//! are documented in `weir_common::maps`.
+//! Keys are numbers here whose bytes lie in network order: LLVM would take byte arrays apart. Names, capacities and memory
+//! are documented in `weir_common::maps`. Maps of maps exist as BTF definitions only; the others are legacy definitions,
+//! whose capacities user space overrides.
 #![allow(
     unsafe_code,
     reason = "map lookups return raw pointers, exported symbols are unsafe attributes; both are only here"
 )]
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::ptr::NonNull;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::btf_maps;
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::helpers::bpf_map_lookup_elem;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
-use aya_ebpf::macros::map;
-use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::ring_buf::RingBufEntry;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
-use weir_common::maps::{
-    DEFAULT_BLOCKS, DEFAULT_PREFIXES, DEFAULT_SOURCES, MAX_INTERFACES, SAMPLES_BYTES,
-};
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use weir_common::bits::WORDS;
+use weir_common::maps::{DEFAULT_SOURCES, MAX_INTERFACES, NOTES_MAX, OWN_MAX, SAMPLES_BYTES, SETS};
+use weir_common::source::sketch::CELLS;
 use weir_common::{
-    Entry, InterfaceSlot, Outcome, Sample, ShieldSettings, Source, SourceCounters, Tally, Totals,
-    addr::prefix64,
+    CpuState, Entry, InterfaceSlot, Note, Outcome, PrefixState, Pressure, Sample, ShieldSettings,
+    SourceState, Tally, Totals,
 };
-use weir_ebpf::verdict::{Hit, Lists};
+use weir_ebpf::opaque::opaque;
+use weir_ebpf::shared::Shared;
 
 /// What the kernel checks before it lends GPL-only helpers.
 #[unsafe(link_section = "license")]
@@ -34,60 +38,87 @@ static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 /// Interface slot of this instance of the program; the loader overrides it. 0 to `MAX_INTERFACES` - 1.
 #[unsafe(no_mangle)]
 static SLOT: Global<u32> = Global::new(0);
+/// 1: the interface is the loopback; the loader overrides it.
+#[unsafe(no_mangle)]
+static LOOPBACK: Global<u32> = Global::new(0);
 
 #[map]
 static TOTALS: PerCpuArray<Totals> = PerCpuArray::with_max_entries(MAX_INTERFACES, 0);
-/// Here for user space to share between instances; the program does not read it.
 #[map]
 static INTERFACES: Array<InterfaceSlot> = Array::with_max_entries(MAX_INTERFACES, 0);
 #[map]
-static SETTINGS: Array<ShieldSettings> = Array::with_max_entries(1, 0);
+static SOURCES: LruHashMap<u64, SourceState> = LruHashMap::with_max_entries(DEFAULT_SOURCES, 0);
 #[map]
-static SOURCES4: LruHashMap<[u8; 4], SourceCounters> =
-    LruHashMap::with_max_entries(DEFAULT_SOURCES, 0);
+static PREFIXES: LruHashMap<u64, PrefixState> =
+    LruHashMap::with_max_entries(DEFAULT_SOURCES / 16, 0);
 #[map]
-static SOURCES6: LruHashMap<[u8; 8], SourceCounters> =
-    LruHashMap::with_max_entries(DEFAULT_SOURCES, 0);
+static SKETCH: Array<u32> = Array::with_max_entries(CELLS, 0);
 #[map]
-static BLOCK4: HashMap<[u8; 4], Entry> =
-    HashMap::with_max_entries(DEFAULT_BLOCKS, BPF_F_NO_PREALLOC);
+static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-static BLOCK6: HashMap<[u8; 16], Entry> =
-    HashMap::with_max_entries(DEFAULT_BLOCKS, BPF_F_NO_PREALLOC);
+static PRESSURE: Array<Pressure> = Array::with_max_entries(1, 0);
+/// Here for user space; the program does not read it.
 #[map]
-static BLOCK6_64: HashMap<[u8; 8], Entry> =
-    HashMap::with_max_entries(DEFAULT_BLOCKS, BPF_F_NO_PREALLOC);
+static NOTES: HashMap<u32, Note> = HashMap::with_max_entries(NOTES_MAX, BPF_F_NO_PREALLOC);
 #[map]
-static BLOCK_LPM4: LpmTrie<[u8; 4], Entry> = LpmTrie::with_max_entries(DEFAULT_PREFIXES, 0);
-#[map]
-static BLOCK_LPM6: LpmTrie<[u8; 16], Entry> = LpmTrie::with_max_entries(DEFAULT_PREFIXES, 0);
-#[map]
-static ALLOW_LPM4: LpmTrie<[u8; 4], Entry> = LpmTrie::with_max_entries(DEFAULT_PREFIXES, 0);
-#[map]
-static ALLOW_LPM6: LpmTrie<[u8; 16], Entry> = LpmTrie::with_max_entries(DEFAULT_PREFIXES, 0);
+static OWN: HashMap<[u64; 2], u32> = HashMap::with_max_entries(OWN_MAX, BPF_F_NO_PREALLOC);
 #[map]
 static SAMPLES: RingBuf = RingBuf::with_byte_size(SAMPLES_BYTES, 0);
 #[map]
 static SAMPLES_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-/// One element: this CPU's sampling budget. Not for user space, hence not among the names in `weir_common::maps`.
-#[map]
-static SAMPLES_GATE: PerCpuArray<SampleGate> = PerCpuArray::with_max_entries(1, 0);
 
-/// How much of a window's sampling budget a CPU has used.
-#[repr(C)]
-pub(crate) struct SampleGate {
-    /// Number of the window.
-    pub(crate) window: u64,
-    /// Samples tried in it.
-    pub(crate) used: u64,
-    /// Drops since the last sample that were not sampled.
-    pub(crate) skipped: u64,
-}
+const OUTER: usize = SETS as usize;
+const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+type OfSets<M> = btf_maps::ArrayOfMaps<M, OUTER>;
+/// A value that these templates know the size of only. Kernels before 6.2 refuse an inner map without BTF, as user space
+/// makes them, beside a template whose value is a struct (`map->timer_off` differs).
+type Words<const N: usize> = [u64; N];
+/// [`Entry`]
+type RawEntry = Words<{ size_of::<Entry>() / 8 }>;
+/// [`ShieldSettings`]
+type RawSettings = Words<{ size_of::<ShieldSettings>() / 8 }>;
+/// Inner hashes and tries may have any number of entries; these are templates.
+type Exact<K> = btf_maps::HashMap<K, RawEntry, 1>;
+/// A trie's value lies right behind its key, so an IPv4 key is padded to 8 bytes: the hit counter has to be aligned.
+type Prefixes<K> = btf_maps::LpmTrie<K, RawEntry, 1, NO_PREALLOC>;
+
+#[btf_map]
+static SETTINGS: btf_maps::ArrayOfMaps<btf_maps::Array<RawSettings, 1>, 1> =
+    btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static BITS: OfSets<btf_maps::Array<u64, { WORDS as usize }>> = btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static BLOCK4: OfSets<Exact<u32>> = btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static BLOCK6: OfSets<Exact<[u64; 2]>> = btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static BLOCK_LPM4: OfSets<Prefixes<[u32; 2]>> = btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static BLOCK_LPM6: OfSets<Prefixes<[u32; 4]>> = btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static ALLOW_LPM4: OfSets<Prefixes<[u32; 2]>> = btf_maps::ArrayOfMaps::new();
+#[btf_map]
+static ALLOW_LPM6: OfSets<Prefixes<[u32; 4]>> = btf_maps::ArrayOfMaps::new();
 
 /// Interface slot.
 #[inline(always)]
 pub(crate) fn slot() -> u32 {
     SLOT.load()
+}
+
+/// Whether the interface is the loopback.
+#[inline(always)]
+pub(crate) fn is_loopback() -> bool {
+    LOOPBACK.load() != 0
+}
+
+/// MTU of the interface; 0 = unknown.
+#[inline(always)]
+pub(crate) fn mtu() -> u32 {
+    match INTERFACES.get(slot()) {
+        Some(interface) => interface.mtu,
+        None => 0,
+    }
 }
 
 /// `CLOCK_MONOTONIC` as of the last tick (4 ms at HZ=250): a third of the price of the exact clock.
@@ -97,36 +128,41 @@ pub(crate) fn coarse_clock_ns() -> u64 {
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
-/// What user space wants, read once a packet.
+/// What user space wants. One look-up a packet, so that a packet meets one generation from beginning to end: user space
+/// never changes one that the program can see, and the kernel waits for all programs before it returns to whoever
+/// exchanged it.
 #[inline(always)]
-pub(crate) fn settings() -> ShieldSettings {
-    match SETTINGS.get(0) {
-        Some(settings) => *settings,
-        // The verifier wants this branch; an array always has its element 0.
-        None => ShieldSettings {
-            enforce: 0,
-            malformed: 0,
-            fragments: 0,
-            samples_per_window: 0,
-            lists: 0,
-        },
-    }
+pub(crate) fn settings() -> Option<&'static ShieldSettings> {
+    let raw = SETTINGS.get(0)?.get(0)?;
+    // SAFETY: that many words, aligned, of a type that any bytes make: user space writes nothing else there.
+    Some(unsafe { &*core::ptr::from_ref(raw).cast::<ShieldSettings>() })
 }
 
 /// This CPU's tally of `outcome` on this interface.
 #[inline(always)]
-pub(crate) fn tally(outcome: Outcome) -> Option<&'static mut Tally> {
+pub(crate) fn tally(outcome: Outcome, spared: bool) -> Option<&'static mut Tally> {
+    let index = opaque(outcome as u32) + if spared { Totals::SLOTS as u32 } else { 0 };
     let totals = TOTALS.get_ptr_mut(slot())?;
     // SAFETY: a live per-CPU element; XDP programs do not interrupt each other on one CPU, so nobody else holds it.
-    Some(unsafe { (*totals).of_mut(outcome) })
+    Some(unsafe { (*totals).place(index as usize) })
 }
 
-/// This CPU's sampling budget.
+/// This CPU's memory.
 #[inline(always)]
-pub(crate) fn sample_gate() -> Option<&'static mut SampleGate> {
-    let gate = SAMPLES_GATE.get_ptr_mut(0)?;
-    // SAFETY: as in `tally`.
-    Some(unsafe { &mut *gate })
+pub(crate) fn cpu() -> Option<Shared<'static, CpuState>> {
+    shared(CPU.get_ptr_mut(0))
+}
+
+/// All CPUs' SYNs.
+#[inline(always)]
+pub(crate) fn pressure() -> Option<Shared<'static, Pressure>> {
+    shared(PRESSURE.get_ptr_mut(0))
+}
+
+/// A cell of the sketch.
+#[inline(always)]
+pub(crate) fn cell(index: u32) -> Option<Shared<'static, u32>> {
+    shared(SKETCH.get_ptr_mut(index))
 }
 
 /// Room for a sample, if the ring has any. The record is uninitialised: every byte has to be written before it is
@@ -145,99 +181,152 @@ pub(crate) fn count_lost_sample() {
     }
 }
 
-/// Adds to a source's counters, which begin with this packet if there are none. `seen.first_seen_ns` is for that case.
-///
-/// A full memory or a map locked by another CPU can refuse a new source: its packet then goes uncounted here (not in
+/// A source's state.
+#[inline(always)]
+pub(crate) fn source(key: u64) -> Option<Shared<'static, SourceState>> {
+    shared(SOURCES.get_ptr_mut(key.to_be()))
+}
+
+/// A new state. A full memory or a bucket locked by another CPU can refuse it: the packet then goes uncounted here (not in
 /// the totals), which is better than waiting in the packet path.
 #[inline(always)]
-pub(crate) fn count_source(source: Source, seen: &SourceCounters) {
-    match source {
-        Source::V4(address) => add_or_insert(&SOURCES4, &address, seen),
-        Source::V6(address) => add_or_insert(&SOURCES6, &prefix64(address), seen),
-    }
+pub(crate) fn add_source(key: u64, now_ns: u64) -> Option<Shared<'static, SourceState>> {
+    // If another CPU was first, its state is found.
+    let _ = SOURCES.insert(
+        key.to_be(),
+        SourceState::first_seen_at(now_ns),
+        u64::from(BPF_NOEXIST),
+    );
+    source(key)
+}
+
+/// A prefix's state.
+#[inline(always)]
+pub(crate) fn prefix(key: u64) -> Option<Shared<'static, PrefixState>> {
+    shared(PREFIXES.get_ptr_mut(key.to_be()))
+}
+
+/// As [`add_source`].
+#[inline(always)]
+pub(crate) fn add_prefix(key: u64, now_ns: u64) -> Option<Shared<'static, PrefixState>> {
+    let _ = PREFIXES.insert(
+        key.to_be(),
+        PrefixState::first_seen_at(now_ns),
+        u64::from(BPF_NOEXIST),
+    );
+    prefix(key)
+}
+
+/// Whether `address` is this host's.
+#[inline(always)]
+pub(crate) fn is_own(mapped: [u64; 2]) -> bool {
+    OWN.get_ptr(in_network_order(mapped)).is_some()
+}
+
+/// Words of the pre-tests number `array`; all bits set if there are none, which promises nothing.
+#[inline(always)]
+pub(crate) fn bits<const N: usize>(array: u32, words: [u32; N]) -> [u64; N] {
+    let Some(bits) = BITS.get(array) else {
+        return [u64::MAX; N];
+    };
+    words.map(|word| match bits.get(word) {
+        Some(word) => *word,
+        None => u64::MAX,
+    })
+}
+
+/// Blocked IPv4 address.
+#[inline(always)]
+pub(crate) fn block4(set: u32, address: u32) -> Option<Shared<'static, Entry>> {
+    entry(BLOCK4.get(set)?.get_ptr_mut(address.to_be()))
+}
+
+/// Blocked IPv6 address or /64.
+#[inline(always)]
+pub(crate) fn block6(set: u32, key: [u64; 2]) -> Option<Shared<'static, Entry>> {
+    entry(BLOCK6.get(set)?.get_ptr_mut(in_network_order(key)))
+}
+
+/// Blocked IPv4 prefix.
+#[inline(always)]
+pub(crate) fn block_lpm4(
+    set: u32,
+    address: u32,
+    prefix_len: u32,
+) -> Option<Shared<'static, Entry>> {
+    covering(BLOCK_LPM4.get(set)?, &key4(address, prefix_len))
+}
+
+/// Blocked IPv6 prefix.
+#[inline(always)]
+pub(crate) fn block_lpm6(
+    set: u32,
+    address: [u64; 2],
+    prefix_len: u32,
+) -> Option<Shared<'static, Entry>> {
+    covering(BLOCK_LPM6.get(set)?, &key6(address, prefix_len))
+}
+
+/// Allowed IPv4 prefix.
+#[inline(always)]
+pub(crate) fn allow_lpm4(
+    set: u32,
+    address: u32,
+    prefix_len: u32,
+) -> Option<Shared<'static, Entry>> {
+    covering(ALLOW_LPM4.get(set)?, &key4(address, prefix_len))
+}
+
+/// Allowed IPv6 prefix.
+#[inline(always)]
+pub(crate) fn allow_lpm6(
+    set: u32,
+    address: [u64; 2],
+    prefix_len: u32,
+) -> Option<Shared<'static, Entry>> {
+    covering(ALLOW_LPM6.get(set)?, &key6(address, prefix_len))
+}
+
+/// The longest prefix of a trie that covers the first bits of `key`. aya-ebpf lends what a trie holds for reading only.
+#[inline(always)]
+fn covering<K>(trie: &Prefixes<K>, key: &Key<K>) -> Option<Shared<'static, Entry>> {
+    let trie = core::ptr::from_ref(trie).cast_mut();
+    // SAFETY: a live trie, and a key of its type.
+    let entry = unsafe { bpf_map_lookup_elem(trie.cast(), core::ptr::from_ref(key).cast()) };
+    shared(Some(entry.cast::<Entry>()))
 }
 
 #[inline(always)]
-fn add_or_insert<K>(map: &LruHashMap<K, SourceCounters>, key: &K, seen: &SourceCounters) {
-    if let Some(counters) = map.get_ptr_mut(key) {
-        add(counters, seen);
-    } else if map.insert(key, seen, u64::from(BPF_NOEXIST)).is_err() {
-        // Another CPU was first.
-        if let Some(counters) = map.get_ptr_mut(key) {
-            add(counters, seen);
-        }
-    }
+fn entry(raw: Option<*mut RawEntry>) -> Option<Shared<'static, Entry>> {
+    shared(raw.map(<*mut RawEntry>::cast))
 }
 
 #[inline(always)]
-fn add(counters: *mut SourceCounters, seen: &SourceCounters) {
-    // SAFETY: `counters` points into a live map value. Other CPUs add to it at the same time, atomically as here; an LRU
-    // may hand the element to another source meanwhile, which then gains one packet that is not its own.
-    unsafe {
-        xadd(&raw mut (*counters).packets, seen.packets);
-        xadd(&raw mut (*counters).bytes, seen.bytes);
-        if seen.syns != 0 {
-            xadd(&raw mut (*counters).syns, seen.syns);
-        }
-        if seen.dropped != 0 {
-            xadd(&raw mut (*counters).dropped, seen.dropped);
-        }
-        // The coarse clock stands still for thousands of packets: spare the shared cache line the write.
-        let last = &raw mut (*counters).last_seen_ns;
-        if last.read_volatile() != seen.last_seen_ns {
-            last.write_volatile(seen.last_seen_ns);
-        }
-    }
+fn key4(address: u32, prefix_len: u32) -> Key<[u32; 2]> {
+    Key::new(prefix_len, [address.to_be(), 0])
 }
 
-/// # Safety
-///
-/// `counter` has to be valid for writes and aligned.
 #[inline(always)]
-unsafe fn xadd(counter: *mut u64, n: u64) {
-    // SAFETY: the caller's promise. The result is not used, so this is BPF's plain atomic add, not a fetch.
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, n) };
+fn key6([head, tail]: [u64; 2], prefix_len: u32) -> Key<[u32; 4]> {
+    let (head, tail) = (head.to_be(), tail.to_be());
+    let words = [
+        head as u32,
+        (head >> 32) as u32,
+        tail as u32,
+        (tail >> 32) as u32,
+    ];
+    Key::new(prefix_len, words)
 }
 
-/// The list maps.
-pub(crate) struct KernelLists;
+#[inline(always)]
+fn in_network_order([head, tail]: [u64; 2]) -> [u64; 2] {
+    [head.to_be(), tail.to_be()]
+}
 
-impl Lists for KernelLists {
-    #[inline(always)]
-    fn allow_lpm4(&self, address: [u8; 4], prefix_len: u32) -> Option<Hit> {
-        ALLOW_LPM4.get(Key::new(prefix_len, address)).map(Hit::from)
-    }
-
-    #[inline(always)]
-    fn allow_lpm6(&self, address: [u8; 16], prefix_len: u32) -> Option<Hit> {
-        ALLOW_LPM6.get(Key::new(prefix_len, address)).map(Hit::from)
-    }
-
-    #[inline(always)]
-    fn block4(&self, address: [u8; 4]) -> Option<Hit> {
-        // SAFETY: BPF_F_NO_PREALLOC: a removed element is freed only after a grace period, not reused under us.
-        unsafe { BLOCK4.get(address) }.map(Hit::from)
-    }
-
-    #[inline(always)]
-    fn block6(&self, address: [u8; 16]) -> Option<Hit> {
-        // SAFETY: as in `block4`.
-        unsafe { BLOCK6.get(address) }.map(Hit::from)
-    }
-
-    #[inline(always)]
-    fn block6_64(&self, prefix: [u8; 8]) -> Option<Hit> {
-        // SAFETY: as in `block4`.
-        unsafe { BLOCK6_64.get(prefix) }.map(Hit::from)
-    }
-
-    #[inline(always)]
-    fn block_lpm4(&self, address: [u8; 4], prefix_len: u32) -> Option<Hit> {
-        BLOCK_LPM4.get(Key::new(prefix_len, address)).map(Hit::from)
-    }
-
-    #[inline(always)]
-    fn block_lpm6(&self, address: [u8; 16], prefix_len: u32) -> Option<Hit> {
-        BLOCK_LPM6.get(Key::new(prefix_len, address)).map(Hit::from)
-    }
+#[inline(always)]
+fn shared<T>(value: Option<*mut T>) -> Option<Shared<'static, T>> {
+    // SAFETY: a map's value stays readable and writable while the program runs, whatever becomes of its element: an element
+    // that is deleted or evicted meanwhile may belong to another key, which then gains what was meant for this one. User
+    // space never writes into it except whole elements at once.
+    NonNull::new(value?).map(|value| unsafe { Shared::from_ptr(value) })
 }

@@ -1,34 +1,44 @@
 //! Entry point: from a frame to an XDP action, on one screen.
 
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use weir_common::Outcome;
 use weir_ebpf::packet::{Packet as _, XdpFrame};
-use weir_ebpf::parse::{Parsed, parse};
-use weir_ebpf::verdict::{Decision, decide};
+use weir_ebpf::verdict::{Action, Decision, decide};
 
+use crate::kernel::Kernel;
 use crate::{maps, sample, stats};
 
-/// Judges one frame. `frags`: frames of several buffers (jumbo MTU, LRO) are welcome; headers lie in the first.
+/// Judges one frame. `frags`: frames of several buffers (jumbo MTU, LRO) are welcome.
 #[xdp(frags)]
 pub(crate) fn weir(context: XdpContext) -> u32 {
-    let frame = XdpFrame::new(&context);
-    let parsed = parse(&frame);
-    let now_ns = match parsed {
-        Parsed::NonIp => 0,
-        Parsed::Malformed(_) | Parsed::Ip(_) => maps::coarse_clock_ns(),
-    };
-    let settings = maps::settings();
-    let decision = decide(&parsed, &maps::KernelLists, &settings, now_ns);
+    judge(&context)
+}
 
-    stats::count_total(decision.outcome(), frame.frame_len());
-    stats::count_source(&parsed, decision, frame.frame_len(), now_ns);
-    if decision.counts_as_dropped() {
-        sample::offer(&frame, decision.outcome(), &settings, now_ns);
+#[inline(always)]
+pub(crate) fn judge(context: &XdpContext) -> u32 {
+    let frame = XdpFrame::measured(context);
+    let Some(settings) = maps::settings() else {
+        // User space has written nothing yet.
+        stats::count(Outcome::Passed, false, frame.frame_len());
+        return XDP_PASS;
+    };
+    let kernel = Kernel::new(context.ctx, settings, 0);
+    let Decision {
+        action,
+        outcome,
+        is_sampled,
+    } = decide(&frame, &kernel, settings);
+    let spared = action == Action::Spare;
+    stats::count(outcome, spared, frame.frame_len());
+    if is_sampled {
+        sample::write(context.ctx, outcome, spared);
     }
-    match decision {
-        Decision::Pass(_) | Decision::Spare(_) => XDP_PASS,
-        Decision::Drop(_) => XDP_DROP,
+    match action {
+        Action::Pass | Action::Spare => XDP_PASS,
+        Action::Drop => XDP_DROP,
+        Action::Answer => XDP_TX,
     }
 }
 

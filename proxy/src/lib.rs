@@ -10,6 +10,7 @@
 //! | [`tls`] | certificates by name, rustls settings |
 //! | [`http`] | the request path: server, pipeline, forwarding, upstream connections, faults |
 //! | [`route`], [`balance`], [`cache`], [`detect`] | decisions; no I/O, no clock: they take `now` |
+//! | [`doctor`] | whether this host is fit to run the shield |
 //! | [`admin`] | the JSON API on the admin socket, and its client |
 //! | [`telemetry`] | log and access log |
 
@@ -21,8 +22,10 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod detect;
+pub mod doctor;
 pub mod http;
 pub mod net;
+mod netlink;
 pub mod route;
 pub mod telemetry;
 pub mod tls;

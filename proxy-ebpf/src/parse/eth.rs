@@ -4,14 +4,28 @@
 //! not looked into. The pre-standard tag 0x9100 is no tag to Linux either.
 
 use super::{Link, MAX_TAGS};
-use crate::packet::Packet;
+use crate::packet::{Bytes as _, Packet};
 
 /// Reads the header and its tags. `None`: cut short, or more than [`MAX_TAGS`] tags.
 #[inline(always)]
 pub(super) fn parse<P: Packet>(packet: &P) -> Option<Link> {
-    let header: [u8; HEADER] = packet.load(0)?;
+    let header = packet.load::<HEADER>(0)?;
+    let ethertype = header.be16::<12>();
+    if is_tag(ethertype) {
+        return packet.tagged();
+    }
+    Some(Link {
+        ethertype,
+        at: HEADER,
+        tags: 0,
+    })
+}
+
+/// As [`parse`], of a frame with tags.
+#[inline(always)]
+pub(super) fn tagged<P: Packet>(packet: &P) -> Option<Link> {
     let mut link = Link {
-        ethertype: u16::from_be_bytes([header[12], header[13]]),
+        ethertype: packet.load::<HEADER>(0)?.be16::<12>(),
         at: HEADER,
         tags: 0,
     };
@@ -19,9 +33,9 @@ pub(super) fn parse<P: Packet>(packet: &P) -> Option<Link> {
         if link.tags == MAX_TAGS {
             return None;
         }
-        let tag: [u8; TAG] = packet.load(link.at)?;
+        let tag = packet.load::<TAG>(link.at)?;
         link = Link {
-            ethertype: u16::from_be_bytes([tag[2], tag[3]]),
+            ethertype: tag.be16::<2>(),
             at: link.at + TAG,
             tags: link.tags + 1,
         };

@@ -5,72 +5,63 @@
 
 use weir_common::Source;
 
-use super::{Facts, Fragment, Link, MAX_EXTENSIONS, Parsed, Span, transport};
-use crate::packet::Packet;
+use super::{Fragment, Frame, Ip, Link, MAX_EXTENSIONS, Span, Version, misplaced};
+use crate::opaque::{blur, opaque};
+use crate::packet::{Bytes as _, Packet};
 
-/// Reads the packet behind `link`.
+/// Reads the packet behind `link`, without its extension headers.
 #[inline(always)]
-pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Parsed {
+pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Frame {
     let Some(header) = packet.load::<HEADER>(link.at) else {
-        return Parsed::Malformed(None);
+        return Frame::Malformed(None);
     };
     // Rules, in order:
     // 1. The version is 6. Otherwise the bytes are no IPv6 header and hold no source.
     // 2. The frame covers the payload length; more is link-layer padding. A jumbogram (RFC 2675: payload length 0, the
     //    true one in a hop-by-hop option) fails at its first extension header, which lies behind the packet's end, unless
     //    the frame is as long as only Linux itself makes them.
-    if header[0] >> 4 != 6 {
-        return Parsed::Malformed(None);
+    if header.byte::<0>() >> 4 != 6 {
+        return Frame::Malformed(None);
     }
-    let source = Source::V6([
-        header[8], header[9], header[10], header[11], header[12], header[13], header[14],
-        header[15], header[16], header[17], header[18], header[19], header[20], header[21],
-        header[22], header[23],
-    ]);
-    let payload_len = u16::from_be_bytes([header[4], header[5]]);
+    let source = [header.be64::<8>(), header.be64::<16>()];
+    let payload_len = header.be16::<4>();
     let payload_at = link.at + HEADER;
     let Some(span) = Span::of(payload_at, payload_at, payload_len, packet.frame_len()) else {
-        return Parsed::Malformed(Some(source));
+        return Frame::Malformed(Some(Source::V6(source)));
     };
-    let Some(upper) = extensions(packet, span, header[6]) else {
-        return Parsed::Malformed(Some(source));
-    };
-    let Some(transport) = transport::parse(
-        packet,
-        upper.span,
-        upper.protocol,
-        upper.fragment,
-        transport::Icmp::V6,
-    ) else {
-        return Parsed::Malformed(Some(source));
-    };
-    Parsed::Ip(Facts {
+    Frame::Ip(Ip {
         source,
-        protocol: upper.protocol,
-        fragment: upper.fragment,
-        transport,
-        tags: link.tags,
+        destination: [header.be64::<24>(), header.be64::<32>()],
+        version: Version::V6,
+        protocol: u32::from(header.byte::<6>()),
+        hop_limit: u32::from(header.byte::<7>()),
+        fragment: Fragment::Whole,
+        at: link.at as u32,
+        tags: u32::from(link.tags),
+        span,
     })
 }
 
 /// What the extension headers lead to.
 #[derive(Clone, Copy)]
-struct Upper {
-    protocol: u8,
-    fragment: Fragment,
-    span: Span,
+pub(super) struct End {
+    pub(super) protocol: u8,
+    pub(super) fragment: Fragment,
+    pub(super) span: Span,
 }
 
-/// Steps over the extension headers. `None`: one is cut short, there are too many, or Hop-by-Hop Options is not the
-/// first (RFC 8200 §4.1).
+/// Steps over the extension headers. `None`: one is cut short, there are too many, Hop-by-Hop Options is not the
+/// first (RFC 8200 §4.1), or a fragment is where none can be.
 #[inline(always)]
-fn extensions<P: Packet>(packet: &P, span: Span, first: u8) -> Option<Upper> {
-    let mut upper = Upper {
+pub(super) fn extensions<P: Packet>(packet: &P, span: Span, first: u8) -> Option<End> {
+    let mut upper = End {
         protocol: first,
         fragment: Fragment::Whole,
         span,
     };
-    for position in 0..=MAX_EXTENSIONS {
+    let most = opaque(MAX_EXTENSIONS);
+    let mut position = 0;
+    while position <= most {
         let len_unit = match upper.protocol {
             HOP_BY_HOP if position == 0 => OPTIONS_UNIT,
             HOP_BY_HOP => return None,
@@ -79,27 +70,40 @@ fn extensions<P: Packet>(packet: &P, span: Span, first: u8) -> Option<Upper> {
             FRAGMENT => FRAGMENT_UNIT,
             _ => return Some(upper),
         };
-        if position == MAX_EXTENSIONS {
+        if position == most {
             return None;
         }
+        position += 1;
         // Every extension header is at least 8 bytes long (RFC 8200 §4, RFC 4302 §2).
-        let header: [u8; 8] = packet.load(upper.span.at)?;
+        let header = packet.load::<8>(upper.span.at())?;
         // Options count units of 8 bytes beyond the first 8 (RFC 8200 §4.3), the Authentication header units of 4
         // beyond the first 8 (RFC 4302 §2.2); the fragment header has no length field (RFC 8200 §4.5).
-        let len = 8 + usize::from(header[1]) * len_unit;
+        let len = 8 + usize::from(header.byte::<1>()) * len_unit;
         if !upper.span.holds(len) {
             return None;
         }
-        upper.span.at += len;
+        // `holds` says that this is within the frame; the mask says so to the verifier, for any kind of header alike.
+        upper.span.at = (upper.span.at + len as u32 + blur(header.be16::<2>())) & OFFSET_MASK;
         let was_fragment = upper.protocol == FRAGMENT;
-        upper.protocol = header[0];
+        upper.protocol = header.byte::<0>();
         if was_fragment {
-            let field = u16::from_be_bytes([header[2], header[3]]);
+            let field = header.be16::<2>();
+            let more = field & MORE_FRAGMENTS != 0;
+            if (field & OFFSET != 0 || more)
+                && misplaced(
+                    upper.span,
+                    upper.protocol,
+                    usize::from(field & OFFSET),
+                    more,
+                )
+            {
+                return None;
+            }
             if field & OFFSET != 0 {
                 upper.fragment = Fragment::Later;
                 return Some(upper);
             }
-            if field & MORE_FRAGMENTS != 0 {
+            if more {
                 upper.fragment = Fragment::First;
             }
         }
@@ -107,13 +111,17 @@ fn extensions<P: Packet>(packet: &P, span: Span, first: u8) -> Option<Upper> {
     None
 }
 
-const HEADER: usize = 40;
+/// Length of the fixed header.
+pub(super) const HEADER: usize = 40;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
+
+/// Beyond [`MAX_OFFSET`](crate::packet::MAX_OFFSET) nothing is loaded; one header more is at most this far.
+const OFFSET_MASK: u32 = 0x1fff;
 
 const OPTIONS_UNIT: usize = 8;
 const AUTHENTICATION_UNIT: usize = 4;

@@ -1,65 +1,100 @@
 //! Allowlist and blocklist: which lookups an address takes, and when an entry has an effect.
+//!
+//! Each lookup is behind two cheaper questions: whether the map holds anything (a bit in the settings), and whether it can
+//! hold this address (the [pre-tests](weir_common::bits)).
 
-use weir_common::addr::prefix64;
+use weir_common::addr::BLOCK64_MARKER;
+use weir_common::bits::{CLASSES6, PrefixList, Probe, exact4, exact6, prefix4, prefix6};
 use weir_common::entry::is_live;
-use weir_common::{Entry, ShieldSettings, Source};
+use weir_common::{Entry, ShieldSettings};
 
-/// What a lookup tells about the entry it found.
+use crate::opaque::opaque;
+use crate::shared::Shared;
+use crate::world::World;
+
+/// What the lists say of a source.
+#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hit {
-    /// [`Entry::expires_ns`].
-    pub expires_ns: u64,
-    /// [`Entry::prefix_len`].
-    pub prefix_len: u8,
+pub enum Listed {
+    /// Nothing.
+    No = 0,
+    /// It is allowed.
+    Allowed = 1,
+    /// It is blocked, and not allowed.
+    Blocked = 2,
 }
 
-impl Hit {
+impl Listed {
+    /// The variant with this number.
     #[inline(always)]
-    fn is_live(self, now_ns: u64) -> bool {
-        is_live(self.expires_ns, now_ns)
-    }
-}
-
-impl From<&Entry> for Hit {
-    #[inline(always)]
-    fn from(entry: &Entry) -> Self {
-        Self {
-            expires_ns: entry.expires_ns,
-            prefix_len: entry.prefix_len,
+    pub fn from_bits(bits: u32) -> Self {
+        match bits {
+            0 => Self::No,
+            1 => Self::Allowed,
+            _ => Self::Blocked,
         }
     }
 }
 
-/// The list maps. A prefix lookup finds the longest entry that covers the first `prefix_len` bits of the address and
-/// is no longer than that.
-pub trait Lists {
-    /// `ALLOW_LPM4`.
-    fn allow_lpm4(&self, address: [u8; 4], prefix_len: u32) -> Option<Hit>;
-    /// `ALLOW_LPM6`.
-    fn allow_lpm6(&self, address: [u8; 16], prefix_len: u32) -> Option<Hit>;
-    /// `BLOCK4`.
-    fn block4(&self, address: [u8; 4]) -> Option<Hit>;
-    /// `BLOCK6`.
-    fn block6(&self, address: [u8; 16]) -> Option<Hit>;
-    /// `BLOCK6_64`.
-    fn block6_64(&self, prefix: [u8; 8]) -> Option<Hit>;
-    /// `BLOCK_LPM4`.
-    fn block_lpm4(&self, address: [u8; 4], prefix_len: u32) -> Option<Hit>;
-    /// `BLOCK_LPM6`.
-    fn block_lpm6(&self, address: [u8; 16], prefix_len: u32) -> Option<Hit>;
-}
-
-/// Whether a live allow entry covers `source`. `populated`: [`ShieldSettings::lists`].
+/// Whether the lists can say anything of an IPv4 source: the pre-tests, which most packets fail. Two loads answer all.
 #[inline(always)]
-pub(super) fn allowed<L: Lists>(lists: &L, populated: u32, source: Source, now_ns: u64) -> bool {
-    match source {
-        Source::V4(address) => {
-            populated & ShieldSettings::LIST_ALLOW4 != 0
-                && covered(32, now_ns, |len| lists.allow_lpm4(address, len))
-        }
-        Source::V6(address) => {
-            populated & ShieldSettings::LIST_ALLOW6 != 0
-                && covered(128, now_ns, |len| lists.allow_lpm6(address, len))
+pub(super) fn may_have4<W: World>(world: &W, settings: &ShieldSettings, address: u32) -> bool {
+    const IPV4: u32 =
+        ShieldSettings::LIST_ALLOW4 | ShieldSettings::LIST_BLOCK4 | ShieldSettings::LIST_BLOCK_LPM4;
+    if settings.lists & IPV4 == 0 {
+        return false;
+    }
+    let exact = exact4(address, settings.seed, settings.exact_log2);
+    let block = prefix4(PrefixList::Block, address);
+    let allow = prefix4(PrefixList::Allow, address);
+    let [exactly, prefix] = world.bits([exact.word, block.word]);
+    let has = |bit| settings.lists & bit != 0;
+    has(ShieldSettings::LIST_BLOCK4) && exact.hits(exactly)
+        || has(ShieldSettings::LIST_BLOCK_LPM4) && block.hits(prefix)
+        || has(ShieldSettings::LIST_ALLOW4) && allow.hits(prefix)
+}
+
+/// Whether the lists can say anything of any IPv6 source. Its pre-tests are several, and looked at with the lists.
+#[inline(always)]
+pub(super) fn may_have6(settings: &ShieldSettings) -> bool {
+    const IPV6: u32 =
+        ShieldSettings::LIST_ALLOW6 | ShieldSettings::LIST_BLOCK6 | ShieldSettings::LIST_BLOCK_LPM6;
+    settings.lists & IPV6 != 0
+}
+
+/// Looks an IPv4 source up; allow beats block. A block that is found counts as hit, whatever becomes of the packet.
+#[inline(always)]
+pub fn check4<W: World>(world: &W, settings: &ShieldSettings, address: u32) -> Listed {
+    let blocked = blocked4(world, settings, address);
+    if settings.lists & ShieldSettings::LIST_ALLOW4 != 0
+        && prefix_may_have4(world, PrefixList::Allow, address)
+        && covering(world, 32, |len| world.allow_lpm4(address, len)).is_some()
+    {
+        return Listed::Allowed;
+    }
+    hit(blocked)
+}
+
+/// As [`check4`], for IPv6.
+#[inline(always)]
+pub fn check6<W: World>(world: &W, settings: &ShieldSettings, address: [u64; 2]) -> Listed {
+    let blocked = blocked6(world, settings, address);
+    if settings.lists & ShieldSettings::LIST_ALLOW6 != 0
+        && prefix_may_have6(world, settings, PrefixList::Allow, address)
+        && covering(world, 128, |len| world.allow_lpm6(address, len)).is_some()
+    {
+        return Listed::Allowed;
+    }
+    hit(blocked)
+}
+
+#[inline(always)]
+fn hit(entry: Option<Shared<'_, Entry>>) -> Listed {
+    match entry {
+        None => Listed::No,
+        Some(entry) => {
+            entry.hits().add(1);
+            Listed::Blocked
         }
     }
 }
@@ -69,54 +104,131 @@ pub(super) fn allowed<L: Lists>(lists: &L, populated: u32, source: Source, now_n
 pub(super) fn blocks_anybody(populated: u32) -> bool {
     const BLOCKLIST: u32 = ShieldSettings::LIST_BLOCK4
         | ShieldSettings::LIST_BLOCK6
-        | ShieldSettings::LIST_BLOCK6_64
         | ShieldSettings::LIST_BLOCK_LPM4
         | ShieldSettings::LIST_BLOCK_LPM6;
     populated & BLOCKLIST != 0
 }
 
-/// Whether a live block entry covers `source`; cheap exact lookups first.
+/// A live block entry that covers the address; exact ones first.
 #[inline(always)]
-pub(super) fn blocked<L: Lists>(lists: &L, populated: u32, source: Source, now_ns: u64) -> bool {
-    let live = |hit: Option<Hit>| hit.is_some_and(|hit| hit.is_live(now_ns));
-    match source {
-        Source::V4(address) => {
-            populated & ShieldSettings::LIST_BLOCK4 != 0 && live(lists.block4(address))
-                || populated & ShieldSettings::LIST_BLOCK_LPM4 != 0
-                    && covered(32, now_ns, |len| lists.block_lpm4(address, len))
-        }
-        Source::V6(address) => {
-            populated & ShieldSettings::LIST_BLOCK6 != 0 && live(lists.block6(address))
-                || populated & ShieldSettings::LIST_BLOCK6_64 != 0
-                    && live(lists.block6_64(prefix64(address)))
-                || populated & ShieldSettings::LIST_BLOCK_LPM6 != 0
-                    && covered(128, now_ns, |len| lists.block_lpm6(address, len))
-        }
+fn blocked4<'w, W: World>(
+    world: &'w W,
+    settings: &ShieldSettings,
+    address: u32,
+) -> Option<Shared<'w, Entry>> {
+    if settings.lists & ShieldSettings::LIST_BLOCK4 != 0
+        && may_have(world, exact4(address, settings.seed, settings.exact_log2))
+        && let Some(entry) = live(world, world.block4(address))
+    {
+        return Some(entry);
     }
+    if settings.lists & ShieldSettings::LIST_BLOCK_LPM4 != 0
+        && prefix_may_have4(world, PrefixList::Block, address)
+    {
+        return covering(world, 32, |len| world.block_lpm4(address, len));
+    }
+    None
 }
 
-/// Whether a live entry covers the address. A lookup shows the longest prefix only, so behind an expired one the
-/// search goes on with the next shorter, through at most [`NESTED_EXPIRED`] of them.
 #[inline(always)]
-fn covered(address_len: u32, now_ns: u64, lookup: impl Fn(u32) -> Option<Hit>) -> bool {
+fn blocked6<'w, W: World>(
+    world: &'w W,
+    settings: &ShieldSettings,
+    address: [u64; 2],
+) -> Option<Shared<'w, Entry>> {
+    if settings.lists & ShieldSettings::LIST_BLOCK6 != 0 {
+        for key in [address, [address[0], BLOCK64_MARKER]] {
+            if may_have(world, exact6(key, settings.seed, settings.exact_log2))
+                && let Some(entry) = live(world, world.block6(key))
+            {
+                return Some(entry);
+            }
+        }
+    }
+    if settings.lists & ShieldSettings::LIST_BLOCK_LPM6 != 0
+        && prefix_may_have6(world, settings, PrefixList::Block, address)
+    {
+        return covering(world, 128, |len| world.block_lpm6(address, len));
+    }
+    None
+}
+
+#[inline(always)]
+fn live<'w, W: World>(world: &W, entry: Option<Shared<'w, Entry>>) -> Option<Shared<'w, Entry>> {
+    entry.filter(|entry| has_effect(world, split(entry.expiry_and_len().read()).0))
+}
+
+/// Whether an entry that ends at `expires_ns` has an effect now. Most have no end, and need no clock.
+#[inline(always)]
+fn has_effect<W: World>(world: &W, expires_ns: u64) -> bool {
+    expires_ns == 0 || is_live(expires_ns, world.now_ns())
+}
+
+/// The live entry that covers the address. A lookup shows the longest prefix only, so behind an expired one the search
+/// goes on with the next shorter, through at most [`NESTED_EXPIRED`] of them.
+#[inline(always)]
+fn covering<'w, W: World>(
+    world: &W,
+    address_len: u32,
+    lookup: impl Fn(u32) -> Option<Shared<'w, Entry>>,
+) -> Option<Shared<'w, Entry>> {
     let mut prefix_len = address_len;
-    for _ in 0..=NESTED_EXPIRED {
-        let Some(hit) = lookup(prefix_len) else {
-            return false;
-        };
-        if hit.is_live(now_ns) {
-            return true;
+    for _ in 0..opaque(NESTED_EXPIRED + 1) {
+        let entry = lookup(prefix_len)?;
+        let (expires_ns, entry_len) = split(entry.expiry_and_len().read());
+        if has_effect(world, expires_ns) {
+            return Some(entry);
         }
         // An entry whose length is 0, or not below the one just tried (a foreign writer), leaves nothing to look for.
-        let Some(shorter) = u32::from(hit.prefix_len).checked_sub(1) else {
-            return false;
-        };
+        let shorter = entry_len.checked_sub(1)?;
         if shorter >= prefix_len {
-            return false;
+            return None;
         }
         prefix_len = shorter;
     }
-    false
+    None
+}
+
+/// [`Entry::expires_ns`] and [`Entry::prefix_len`].
+#[inline(always)]
+fn split(expiry_and_len: u64) -> (u64, u32) {
+    let entry = Entry {
+        expiry_and_len,
+        hits: 0,
+        added_epoch: 0,
+        note: 0,
+    };
+    (entry.expires_ns(), u32::from(entry.prefix_len()))
+}
+
+#[inline(always)]
+fn may_have<W: World>(world: &W, probe: Probe) -> bool {
+    let [word] = world.bits([probe.word]);
+    probe.hits(word)
+}
+
+#[inline(always)]
+fn prefix_may_have4<W: World>(world: &W, list: PrefixList, address: u32) -> bool {
+    may_have(world, prefix4(list, address))
+}
+
+#[inline(always)]
+fn prefix_may_have6<W: World>(
+    world: &W,
+    settings: &ShieldSettings,
+    list: PrefixList,
+    address: [u64; 2],
+) -> bool {
+    let first = match list {
+        PrefixList::Allow => ShieldSettings::LIST_ALLOW6_CLASS,
+        PrefixList::Block => ShieldSettings::LIST_BLOCK6_CLASS,
+    };
+    let may = |index: u32, class: u8| {
+        settings.lists & first << index != 0
+            && may_have(world, prefix6(list, class, address, settings.seed))
+    };
+    let [long, middle, short] = CLASSES6;
+    may(0, long) || may(1, middle) || may(2, short)
 }
 
 /// Expired prefixes nested within each other that a search steps over. User space removes expired entries within

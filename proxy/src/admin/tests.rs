@@ -77,6 +77,7 @@ impl Control for Fake {
                 network,
                 expires_in_seconds: None,
                 added_seconds_ago: 0.0,
+                hits: 0,
                 origin: "cli".into(),
                 reason: request.reason.clone(),
             });
@@ -133,6 +134,7 @@ impl Control for Fake {
             seconds_ago: 0.25,
             interface: "eth0".into(),
             reason: "blocked".into(),
+            verdict: api::Verdict::Drop,
             frame_bytes: 60,
             skipped: 0,
             head: "00".into(),

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use crate::admin::{Control, Failure, FailureKind, api, view};
 use crate::config::{self, Settings};
 use crate::http::worker::Counters;
-use crate::xdp::{DropSample, ErrorKind, List, ListedEntry, Maps, Shield, ShieldError};
+use crate::xdp::{DropSample, ErrorKind, List, Maps, Shield, ShieldError};
 use crate::{clock, tls};
 
 use super::ConfigSource;
 use super::detection::Tally;
+use super::feeds::Feeds;
+use super::host::Host;
 use super::rates::DropRate;
 use super::reload;
 use super::sweep::Sweep;
@@ -22,16 +24,46 @@ use super::workers::{Shared, Workers};
 /// Sampled drops kept for the admin API.
 const RECENT_SAMPLES: usize = 100;
 
+/// The shield and the threads that look after its lists.
+pub(super) struct Guard {
+    pub(super) shield: RefCell<Shield>,
+    pub(super) sweep: Arc<Sweep>,
+    pub(super) feeds: Arc<Feeds>,
+    host: RefCell<Host>,
+}
+
+impl Guard {
+    /// Tells the program what it needs to know of the host, and starts the threads.
+    pub(super) fn start(shield: Shield, settings: &Settings) -> anyhow::Result<Self> {
+        let pin_dir = &settings.shield.pin_dir;
+        let state_dir = settings.process.state_dir.clone();
+        let host = Host::look(state_dir, &settings.shield, shield.maps())?;
+        Ok(Self {
+            host: RefCell::new(host),
+            shield: RefCell::new(shield),
+            sweep: Sweep::start(pin_dir)?,
+            feeds: Feeds::start(pin_dir, &settings.shield.feeds)?,
+        })
+    }
+}
+
+impl Guard {
+    /// Applies what may change at run time.
+    fn reconfigure(&self, wanted: &crate::xdp::Settings) -> Result<(), ShieldError> {
+        let mut shield = self.shield.borrow_mut();
+        shield.reconfigure(wanted)?;
+        self.host.borrow_mut().settle(wanted, shield.maps())
+    }
+}
+
 /// What the control thread owns.
 pub(super) struct ControlPlane {
     pub(super) source: ConfigSource,
     pub(super) settings: RefCell<Rc<Settings>>,
-    pub(super) shield: RefCell<Option<Shield>>,
+    pub(super) guard: Option<Guard>,
     pub(super) shared: Shared,
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) detection: Arc<Tally>,
-    /// With a shield.
-    pub(super) sweep: Option<Arc<Sweep>>,
     pub(super) started: Instant,
     pub(super) state: Cell<api::State>,
     pub(super) drop_rate: RefCell<DropRate>,
@@ -43,20 +75,18 @@ impl ControlPlane {
     pub(super) fn new(
         settings: Settings,
         source: ConfigSource,
-        shield: Option<Shield>,
+        guard: Option<Guard>,
         shared: Shared,
         workers: &Workers,
         detection: Arc<Tally>,
-        sweep: Option<Arc<Sweep>>,
     ) -> Self {
         Self {
             source,
             settings: RefCell::new(Rc::new(settings)),
-            shield: RefCell::new(shield),
+            guard,
             shared,
             counters: workers.counters(),
             detection,
-            sweep,
             started: clock::now(),
             state: Cell::new(api::State::Starting),
             drop_rate: RefCell::default(),
@@ -69,7 +99,7 @@ impl ControlPlane {
     }
 
     pub(super) fn is_guarded(&self) -> bool {
-        self.shield.borrow().is_some()
+        self.guard.is_some()
     }
 
     /// Longest graceful stop, as configured last.
@@ -84,10 +114,10 @@ impl ControlPlane {
 
     /// Looks after the interfaces, measures the drop rate.
     pub(super) fn upkeep(&self) {
-        let mut shield = self.shield.borrow_mut();
-        let Some(shield) = shield.as_mut() else {
+        let Some(guard) = &self.guard else {
             return;
         };
+        let mut shield = guard.shield.borrow_mut();
         match shield.maps().totals() {
             Ok(totals) => self.drop_rate.borrow_mut().observe(&totals, clock::now()),
             Err(error) => tracing::warn!(%error, "cannot read the totals"),
@@ -95,16 +125,24 @@ impl ControlPlane {
         for (interface, news) in shield.check() {
             tracing::warn!(%interface, "{news}");
         }
+        let settings = &self.settings.borrow().shield;
+        match guard.host.borrow_mut().check(settings, shield.maps()) {
+            // Detached by hand: told for each interface.
+            Err(error) if error.kind != ErrorKind::NotAttached => {
+                tracing::warn!(hint = %error.hint, "{error}");
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
 
     /// Takes samples out of the ring and keeps the latest.
     pub(super) fn take_samples(&self) {
         /// Bound of one round; the rest waits for the next.
         const ROUND: usize = 256;
-        let mut shield = self.shield.borrow_mut();
-        let Some(shield) = shield.as_mut() else {
+        let Some(guard) = &self.guard else {
             return;
         };
+        let mut shield = guard.shield.borrow_mut();
         let mut recent = self.samples.borrow_mut();
         for sample in shield.samples(ROUND) {
             tracing::debug!(
@@ -154,9 +192,9 @@ impl ControlPlane {
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
-        if let Some(shield) = self.shield.borrow_mut().as_mut() {
-            match shield.reconfigure(&wanted.shield) {
-                Ok(()) => {}
+        if let Some(guard) = &self.guard {
+            match guard.reconfigure(&wanted.shield) {
+                Ok(()) => guard.feeds.set(&wanted.shield.feeds),
                 // Who took the shield off by hand can still change routes and upstreams.
                 Err(error) if error.kind == ErrorKind::NotAttached => {
                     tracing::warn!(hint = %error.hint, "[shield] is not applied: {error}");
@@ -200,15 +238,14 @@ impl ControlPlane {
         &self,
         read: impl FnOnce(&Maps) -> Result<T, ShieldError>,
     ) -> Result<T, Failure> {
-        let shield = self.shield.borrow();
-        let shield = shield.as_ref().ok_or_else(|| {
+        let guard = self.guard.as_ref().ok_or_else(|| {
             Failure::new(
                 FailureKind::NoShield,
                 "weir runs without a packet filter",
                 "name interfaces in [shield] and restart",
             )
         })?;
-        read(shield.maps()).map_err(|error| shield_failure(&error))
+        read(guard.shield.borrow().maps()).map_err(|error| shield_failure(&error))
     }
 
     fn listed(&self, list: List, word: api::List) -> Result<api::Entries, Failure> {
@@ -217,8 +254,15 @@ impl ControlPlane {
         Ok(api::Entries {
             entries: entries
                 .iter()
-                .map(|ListedEntry { network, entry, .. }| {
-                    view::entry(word, *network, entry, now_ns)
+                .map(|listed| {
+                    let entry = view::ListEntry {
+                        expires_ns: listed.expires_ns,
+                        added_ns: listed.added_ns,
+                        hits: listed.hits,
+                        origin: listed.origin,
+                        reason: listed.reason,
+                    };
+                    view::entry(word, listed.network, &entry, now_ns)
                 })
                 .collect(),
         })
@@ -289,7 +333,13 @@ impl Control for ControlPlane {
 
     fn sources(&self, query: &api::SourcesQuery) -> Result<api::Sources, Failure> {
         let rows = self.with_maps(Maps::sources)?;
-        let rows = rows.into_iter().map(|row| (row.network, row.counters));
+        let rows = rows.into_iter().map(|row| {
+            let counts = view::SourceCounts {
+                state: row.state,
+                blocked: row.blocked,
+            };
+            (row.network, counts)
+        });
         Ok(view::sources(rows, query, clock::kernel_now_ns()))
     }
 
@@ -335,10 +385,10 @@ impl Control for ControlPlane {
     }
 
     fn ready(&self) -> bool {
-        let shield = self.shield.borrow();
-        let guarded = shield
+        let guarded = self
+            .guard
             .as_ref()
-            .is_none_or(|shield| shield.troubles().next().is_none());
+            .is_none_or(|guard| guard.shield.borrow().troubles().next().is_none());
         self.state.get() == api::State::Serving && guarded
     }
 

@@ -5,6 +5,7 @@
 //! | `worker-N` | serves requests ([`crate::http::worker`]); one per core |
 //! | `detect` | adds up what workers report and writes blocks into the kernel |
 //! | `sweep` | removes expired list entries |
+//! | `feeds` | reads files of networks to block and writes them into the kernel |
 //! | `access-log` | writes access log lines |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
@@ -13,6 +14,8 @@
 
 mod control;
 mod detection;
+mod feeds;
+mod host;
 mod rates;
 mod reload;
 mod status;
@@ -31,12 +34,11 @@ use tokio::sync::watch;
 
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
-use crate::xdp::Shield;
+use crate::xdp::{Replace, Shield};
 use crate::{admin, cache, clock, net, telemetry, tls};
 pub use tls::CertificateError;
 
-use control::ControlPlane;
-use sweep::Sweep;
+use control::{ControlPlane, Guard};
 use workers::{Exit, Shared, Workers};
 
 /// Bound of the queue from workers to detection, in reports. A worker sends at most 40 a second.
@@ -75,7 +77,7 @@ impl ConfigSource {
 }
 
 /// Runs weir until it is told to stop. `source` is read again on reload.
-pub fn run(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
+pub fn run(settings: Settings, source: ConfigSource, replace: Replace) -> anyhow::Result<()> {
     telemetry::start(&settings.log);
     raise_open_files_limit();
     let state_dir = &settings.process.state_dir;
@@ -86,11 +88,11 @@ pub fn run(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
         .build()
         .context("cannot start the control thread's runtime")?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve(settings, source))
+    local.block_on(&runtime, serve(settings, source, replace))
 }
 
 /// Everything that can fail comes first, cheapest first, so that a bad start leaves nothing behind.
-async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
+async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> anyhow::Result<()> {
     // First: a signal during the start waits for its end, where a reload would otherwise kill weir.
     let mut signals = Signals::listen()?;
     // The socket's lock also makes this the only weir on `run_dir` before anything is attached.
@@ -102,7 +104,7 @@ async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
-    let shield = attach_shield(&settings)?;
+    let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
         site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
@@ -116,13 +118,12 @@ async fn serve(settings: Settings, source: ConfigSource) -> anyhow::Result<()> {
     let mut workers = Workers::start(&settings, sockets, &shared, &reports)?;
     drop(reports);
 
-    let sweep = shield
-        .is_some()
-        .then(|| Sweep::start(&settings.shield.pin_dir))
+    let guard = shield
+        .map(|shield| Guard::start(shield, &settings))
         .transpose()?;
 
     let control = Rc::new(ControlPlane::new(
-        settings, source, shield, shared, &workers, detection, sweep,
+        settings, source, guard, shared, &workers, detection,
     ));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
@@ -269,12 +270,12 @@ fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<net::Bound>>> {
     Ok(sets)
 }
 
-fn attach_shield(settings: &Settings) -> anyhow::Result<Option<Shield>> {
+fn attach_shield(settings: &Settings, replace: Replace) -> anyhow::Result<Option<Shield>> {
     if settings.shield.interfaces.is_empty() {
         tracing::warn!("shield.interfaces is empty: no packet filter");
         return Ok(None);
     }
-    let shield = Shield::attach(&settings.shield)?;
+    let shield = Shield::attach(&settings.shield, replace)?;
     for interface in shield.interfaces() {
         tracing::info!(
             interface = %interface.name,

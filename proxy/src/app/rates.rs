@@ -59,8 +59,8 @@ mod tests {
 
     fn reading(blocked: u64) -> Vec<(String, Totals)> {
         let mut totals = Totals::ZERO;
-        totals.of_mut(Outcome::Blocked).packets = blocked;
-        totals.of_mut(Outcome::Passed).packets = 1_000_000;
+        totals.place(Outcome::Blocked as usize).packets = blocked;
+        totals.place(Outcome::Passed as usize).packets = 1_000_000;
         vec![("eth0".to_owned(), totals)]
     }
 

@@ -36,7 +36,10 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
             interfaces: current.shield.interfaces.clone(),
             mode: current.shield.mode,
             pin_dir: current.shield.pin_dir.clone(),
-            tables: current.shield.tables,
+            tables: crate::xdp::Tables {
+                sources: current.shield.tables.sources,
+                ..wanted.shield.tables
+            },
             ..wanted.shield
         },
         ..wanted

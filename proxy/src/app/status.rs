@@ -7,11 +7,10 @@ use crate::balance::{Health, Upstream};
 use crate::http::Site;
 use crate::http::worker::Counters;
 use crate::net::{ListenSettings, Transport};
-use crate::xdp::{AttachedMode, Shield};
+use crate::xdp::AttachedMode;
 use crate::{clock, xdp};
 
-use super::control::ControlPlane;
-use super::sweep::Sweep;
+use super::control::{ControlPlane, Guard};
 
 /// The whole state.
 pub(super) fn of(control: &ControlPlane) -> api::Status {
@@ -30,10 +29,9 @@ pub(super) fn of(control: &ControlPlane) -> api::Status {
         generation: site.generation,
         workers: counters.len(),
         shield: control
-            .shield
-            .borrow()
+            .guard
             .as_ref()
-            .map(|shield| shield_state(shield, &settings.shield, control.sweep.as_deref())),
+            .map(|guard| shield_state(guard, &settings.shield)),
         attack: control.drop_rate.borrow().to_api(clock::now()),
         listeners: settings.listen.iter().map(listener).collect(),
         connections: api::Connections {
@@ -94,11 +92,10 @@ fn upstream(upstream: &Upstream) -> api::Upstream {
     }
 }
 
-fn shield_state(shield: &Shield, settings: &xdp::Settings, sweep: Option<&Sweep>) -> api::Shield {
+fn shield_state(guard: &Guard, settings: &xdp::Settings) -> api::Shield {
+    let shield = guard.shield.borrow();
     // Lists that cannot be read are reported by the commands that read them; here they count as empty.
-    let census = sweep
-        .and_then(|sweep| sweep.census(shield.maps()).ok())
-        .unwrap_or_default();
+    let census = guard.sweep.census(shield.maps()).unwrap_or_default();
     let interfaces = shield.interfaces().iter().map(|interface| api::Interface {
         name: interface.name.clone(),
         ifindex: interface.ifindex,
@@ -119,6 +116,7 @@ fn shield_state(shield: &Shield, settings: &xdp::Settings, sweep: Option<&Sweep>
         interfaces: interfaces.collect(),
         blocks: census.blocks,
         allows: census.allows,
+        feeds: guard.feeds.to_api(clock::now()),
     }
 }
 

@@ -48,7 +48,7 @@ impl PlaceArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run in the foreground
-    Run,
+    Run(RunArgs),
     /// Validate a configuration without touching the host
     Check(FormatArgs),
     /// Make the running weir re-read its configuration
@@ -71,8 +71,17 @@ pub(super) enum Command {
     List(ListArgs),
     /// Show upstreams and their servers
     Upstreams(FormatArgs),
+    /// Say whether this host is fit to run the shield, and what to do where it is not
+    Doctor(FormatArgs),
     /// Take the shield off the interfaces and remove its pins
     Detach,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Take XDP programs of others off the interfaces to guard
+    #[arg(long)]
+    pub(super) replace: bool,
 }
 
 /// How results are written.
@@ -160,6 +169,9 @@ pub(super) struct BlockArgs {
         hide_default_value = true
     )]
     pub(super) reason: String,
+    /// Block the address you are connected from over ssh, too
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -205,6 +217,7 @@ mod tests {
         for line in [
             "weir run",
             "weir run -c weir.toml",
+            "weir run --replace",
             "weir -c weir.toml run",
             "weir check -c weir.toml --json",
             "weir reload",
@@ -217,6 +230,7 @@ mod tests {
             "weir sources",
             "weir sources 192.0.2.0/24 --sort dropped --top 3 --json",
             "weir block 192.0.2.7 2001:db8::/32 --for 10m --reason scan",
+            "weir block 192.0.2.0/24 --force",
             "weir unblock 192.0.2.7",
             "weir allow 10.0.0.0/8 --run-dir /run/x",
             "weir disallow 10.0.0.0/8",
@@ -224,6 +238,8 @@ mod tests {
             "weir list block --json",
             "weir list allow",
             "weir upstreams --json",
+            "weir doctor",
+            "weir doctor -c weir.toml --json",
             "weir detach",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
@@ -241,6 +257,7 @@ mod tests {
             "weir sources --top -1",
             "weir sources 192.0.2.1 192.0.2.2",
             "weir list deny",
+            "weir allow 192.0.2.1 --force",
         ] {
             assert_eq!(
                 parse(line).map_err(|e| e.exit_code()).err(),

@@ -1,5 +1,6 @@
 //! `weir block`, `unblock`, `allow`, `disallow`: through the running weir, or on the pinned maps when none runs.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,6 +10,7 @@ use super::exit::{CliError, Exit};
 use super::list;
 use super::output::{Out, note};
 use super::place::Place;
+use super::ssh::{self, Guard};
 use super::units;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::{api, check, network};
@@ -24,6 +26,8 @@ pub(super) struct Edit {
     list: api::List,
     action: Action,
     networks: Vec<IpNet>,
+    /// The caller's own address, if this is about to block it, and what to do then.
+    own: Option<(IpAddr, Guard)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +41,23 @@ enum Action {
 }
 
 impl Edit {
-    pub(super) fn block(args: &BlockArgs) -> Result<Self, CliError> {
+    /// `caller`: where the ssh session comes from in which this is asked for.
+    pub(super) fn block(args: &BlockArgs, caller: Option<IpAddr>) -> Result<Self, CliError> {
         let duration = args.duration.as_deref().map(duration).transpose()?;
         check::reason(&args.reason)?;
         let reason = args.reason.clone();
-        Self::new(
+        let mut edit = Self::new(
             api::List::Block,
             Action::Add { duration, reason },
             &args.networks,
-        )
+        )?;
+        let guard = if args.force {
+            Guard::Warn
+        } else {
+            Guard::Refuse
+        };
+        edit.own = ssh::hit(&edit.networks, caller).map(|caller| (caller, guard));
+        Ok(edit)
     }
 
     pub(super) fn unblock(args: &NetworksArgs) -> Result<Self, CliError> {
@@ -73,12 +85,18 @@ impl Edit {
             list,
             action,
             networks,
+            own: None,
         })
     }
 
     /// Does it and says what became of each network.
     pub(super) fn carry_out(&self, place: &Place, out: &mut Out) -> Result<(), CliError> {
         let target = Target::find(place)?;
+        if let Some((caller, guard)) = self.own {
+            let allows = target.entries(api::List::Allow)?.into_iter();
+            let warning = guard.judge(caller, allows.map(|allow| allow.network))?;
+            warning.into_iter().for_each(note);
+        }
         let changed = match &target {
             Target::Running(client) => self.ask(client)?,
             Target::Pinned(maps) => self.write(maps, place.block_for)?,
@@ -271,11 +289,16 @@ mod tests {
     use super::*;
 
     fn block(networks: &[&str], duration: Option<&str>, reason: &str) -> Result<Edit, CliError> {
-        Edit::block(&BlockArgs {
+        Edit::block(&args(networks, duration, reason), None)
+    }
+
+    fn args(networks: &[&str], duration: Option<&str>, reason: &str) -> BlockArgs {
+        BlockArgs {
             networks: networks.iter().map(|&text| text.to_owned()).collect(),
             duration: duration.map(str::to_owned),
             reason: reason.to_owned(),
-        })
+            force: false,
+        }
     }
 
     fn entry(network: &str) -> api::Entry {
@@ -284,6 +307,7 @@ mod tests {
             network: net(network),
             expires_in_seconds: None,
             added_seconds_ago: 0.0,
+            hits: 0,
             origin: "config".into(),
             reason: String::new(),
         }
@@ -301,6 +325,23 @@ mod tests {
             panic!("adds");
         };
         assert_eq!(duration, Some(Duration::from_mins(10)));
+    }
+
+    #[test]
+    fn a_block_of_the_callers_own_address_is_guarded_and_force_only_warns() {
+        let caller: IpAddr = "192.0.2.7".parse().expect("an address");
+        for (network, force, own) in [
+            ("192.0.2.0/24", false, Some((caller, Guard::Refuse))),
+            ("192.0.2.7", true, Some((caller, Guard::Warn))),
+            ("192.0.2.8", false, None),
+        ] {
+            let args = BlockArgs {
+                force,
+                ..args(&[network], None, "")
+            };
+            let edit = Edit::block(&args, Some(caller)).expect("valid");
+            assert_eq!(edit.own, own, "{network}");
+        }
     }
 
     #[test]

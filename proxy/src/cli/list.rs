@@ -43,7 +43,16 @@ pub(super) fn entries(
     };
     let listed = maps.entries(which, now_ns)?.into_iter();
     Ok(listed
-        .map(|listed| view::entry(list, listed.network, &listed.entry, now_ns))
+        .map(|listed| {
+            let entry = view::ListEntry {
+                expires_ns: listed.expires_ns,
+                added_ns: listed.added_ns,
+                hits: listed.hits,
+                origin: listed.origin,
+                reason: listed.reason,
+            };
+            view::entry(list, listed.network, &entry, now_ns)
+        })
         .collect())
 }
 
@@ -55,6 +64,7 @@ fn write(entries: &[api::Entry], out: &mut Out) -> io::Result<()> {
         ("LIST", Align::Left),
         ("NETWORK", Align::Left),
         ("EXPIRES IN", Align::Right),
+        ("HITS", Align::Right),
         ("ORIGIN", Align::Left),
         ("REASON", Align::Left),
     ]);
@@ -68,6 +78,7 @@ fn write(entries: &[api::Entry], out: &mut Out) -> io::Result<()> {
             entry
                 .expires_in_seconds
                 .map_or("never".to_owned(), units::duration),
+            units::count(entry.hits),
             entry.origin.clone(),
             entry.reason.clone(),
         ]);
@@ -86,6 +97,7 @@ mod tests {
             network: network.parse().expect(network),
             expires_in_seconds,
             added_seconds_ago: 1.0,
+            hits: 1_234,
             origin: "cli".into(),
             reason: reason.into(),
         };
@@ -102,9 +114,9 @@ mod tests {
         write(&entries, &mut out).expect("writes");
         assert_eq!(
             captured.text(),
-            "LIST   NETWORK     EXPIRES IN  ORIGIN  REASON\n\
-             allow  10.0.0.0/8       never  cli\n\
-             block  192.0.2.7          10m  cli     scan?[2J\n"
+            "LIST   NETWORK     EXPIRES IN   HITS  ORIGIN  REASON\n\
+             allow  10.0.0.0/8       never  1,234  cli\n\
+             block  192.0.2.7          10m  1,234  cli     scan?[2J\n"
         );
     }
 }

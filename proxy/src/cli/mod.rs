@@ -1,5 +1,6 @@
 //! The command line. Commands that only look (`drops`, `sources`, `list`) read the pinned maps, so they work when no
-//! weir runs; edits go through the running weir if there is one; `status`, `upstreams` and `reload` need it.
+//! weir runs; edits go through the running weir if there is one; `status`, `upstreams` and `reload` need it. `check` and
+//! `doctor` need neither.
 //!
 //! Results go to stdout: aligned text, or stable JSON with `--json`. Everything else goes to stderr: an error is one
 //! sentence and a hint. Exit codes are in `exit`.
@@ -7,6 +8,7 @@
 mod args;
 mod check;
 mod detach;
+mod doctor;
 mod drops;
 mod edit;
 mod exit;
@@ -16,6 +18,7 @@ mod place;
 mod reload;
 mod run;
 mod sources;
+mod ssh;
 mod status;
 mod table;
 mod units;
@@ -56,14 +59,14 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
     let Cli { place, command } = cli;
     match command {
-        Command::Run => run::run(&place),
+        Command::Run(args) => run::run(&place, &args),
         Command::Check(args) => check::check(place.config(), args.format(), out),
         Command::Reload => reload::reload(&Place::find(&place)?, out),
         Command::Status(args) => status::status(&Place::find(&place)?, args.format(), out),
         Command::Drops(args) => drops::drops(&Place::find(&place)?, &args, out),
         Command::Sources(args) => sources::sources(&Place::find(&place)?, &args, out),
         Command::Block(args) => {
-            let edit = Edit::block(&args)?;
+            let edit = Edit::block(&args, ssh::caller())?;
             edit.carry_out(&Place::find(&place)?, out)
         }
         Command::Unblock(args) => Edit::unblock(&args)?.carry_out(&Place::find(&place)?, out),
@@ -71,6 +74,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Command::Disallow(args) => Edit::disallow(&args)?.carry_out(&Place::find(&place)?, out),
         Command::List(args) => list::list(&Place::find(&place)?, &args, out),
         Command::Upstreams(args) => upstreams::upstreams(&Place::find(&place)?, args.format(), out),
+        Command::Doctor(args) => doctor::doctor(&place, args.format(), out),
         Command::Detach => detach::detach(&Place::find(&place)?, out),
     }
 }

@@ -16,6 +16,8 @@ use crate::xdp::Maps;
 const PIN_DIR: &str = "/sys/fs/bpf/weir";
 /// `[process] run_dir`'s default.
 const RUN_DIR: &str = "/run/weir";
+/// `[process] state_dir`'s default.
+const STATE_DIR: &str = "/var/lib/weir";
 /// `[shield] block_for`'s default.
 const BLOCK_FOR: Duration = Duration::from_hours(1);
 
@@ -26,6 +28,8 @@ pub(super) struct Place {
     pub(super) pin_dir: PathBuf,
     /// The admin socket.
     pub(super) run_dir: PathBuf,
+    /// What weir remembers across restarts.
+    pub(super) state_dir: PathBuf,
     /// Duration of a block when nobody says otherwise and no weir runs.
     pub(super) block_for: Duration,
 }
@@ -39,6 +43,7 @@ impl Place {
             Ok(settings) => Self {
                 pin_dir: settings.shield.pin_dir,
                 run_dir: settings.process.run_dir,
+                state_dir: settings.process.state_dir,
                 block_for: settings.shield.block_for,
             },
             Err(invalid) if args.config_is_explicit() => {
@@ -77,6 +82,7 @@ impl Default for Place {
         Self {
             pin_dir: PIN_DIR.into(),
             run_dir: RUN_DIR.into(),
+            state_dir: STATE_DIR.into(),
             block_for: BLOCK_FOR,
         }
     }

@@ -1,12 +1,13 @@
 //! `weir run`
 
-use super::args::PlaceArgs;
+use super::args::{PlaceArgs, RunArgs};
 use super::check::complain;
 use super::exit::{CliError, Exit};
 use crate::app::{self, ConfigSource};
+use crate::xdp::Replace;
 
 /// Runs weir in the foreground until it is told to stop.
-pub(super) fn run(place: &PlaceArgs) -> Result<(), CliError> {
+pub(super) fn run(place: &PlaceArgs, args: &RunArgs) -> Result<(), CliError> {
     let source = ConfigSource {
         // Whoever reads status or the log may be in another directory.
         path: std::path::absolute(place.config()).unwrap_or_else(|_| place.config().to_owned()),
@@ -17,5 +18,10 @@ pub(super) fn run(place: &PlaceArgs) -> Result<(), CliError> {
         complain(&invalid);
         CliError::Reported(Exit::Usage)
     })?;
-    app::run(settings, source).map_err(CliError::from)
+    let replace = if args.replace {
+        Replace::Foreign
+    } else {
+        Replace::Nothing
+    };
+    app::run(settings, source, replace).map_err(CliError::from)
 }

@@ -3,7 +3,6 @@
 use std::io;
 
 use ipnet::IpNet;
-use weir_common::SourceCounters;
 
 use super::args::{Format, SourcesArgs};
 use super::exit::{CliError, Exit};
@@ -11,9 +10,10 @@ use super::output::Out;
 use super::place::Place;
 use super::table::{Align, Table};
 use super::units;
-use crate::admin::{api, network, view};
+use crate::admin::view::{self, SourceCounts};
+use crate::admin::{api, network};
 use crate::clock;
-use crate::xdp::{Maps, ShieldError};
+use crate::xdp::{Maps, ShieldError, SourceRow};
 
 /// Per-source counters from the pinned maps.
 pub(super) fn sources(place: &Place, args: &SourcesArgs, out: &mut Out) -> Result<(), CliError> {
@@ -33,17 +33,24 @@ pub(super) fn sources(place: &Place, args: &SourcesArgs, out: &mut Out) -> Resul
 }
 
 /// All counters, or with one look-up those of the only source that `wanted` can mean.
-fn read(maps: &Maps, wanted: Option<IpNet>) -> Result<Vec<(IpNet, SourceCounters)>, ShieldError> {
+fn read(maps: &Maps, wanted: Option<IpNet>) -> Result<Vec<(IpNet, SourceCounts)>, ShieldError> {
     let rows = match wanted {
         Some(one) if network::source_of(one.addr()).contains(&one) => {
             maps.source(one.addr())?.into_iter().collect()
         }
         Some(_) | None => maps.sources()?,
     };
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.network, row.counters))
-        .collect())
+    Ok(rows.into_iter().map(counts).collect())
+}
+
+/// A row of the maps as the admin API tells it.
+pub(super) fn counts(row: SourceRow) -> (IpNet, SourceCounts) {
+    let SourceRow {
+        network,
+        state,
+        blocked,
+    } = row;
+    (network, SourceCounts { state, blocked })
 }
 
 fn parse(text: &str) -> Result<IpNet, CliError> {
@@ -105,6 +112,7 @@ mod tests {
                 bytes: 2_048,
                 syns: 7,
                 dropped: 1_000,
+                drops: api::SourceDrops::default(),
                 first_seen_seconds_ago: 3_725.0,
                 last_seen_seconds_ago: 0.25,
             }],

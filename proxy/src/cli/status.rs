@@ -7,7 +7,7 @@ use super::exit::CliError;
 use super::output::{Out, Tone};
 use super::place::Place;
 use super::table::{Align, Table, printable};
-use super::units::{bytes, count, duration, share};
+use super::units::{ago, bytes, count, duration, share};
 use super::upstreams;
 use crate::admin::api;
 
@@ -72,7 +72,36 @@ fn shield(status: &api::Status, out: &mut Out) -> io::Result<()> {
     attack(status.attack, out)?;
     out.line("")?;
     interfaces(&shield.interfaces, out)?;
+    if !shield.feeds.is_empty() {
+        out.line("")?;
+        feeds(&shield.feeds, out)?;
+    }
     out.line("")
+}
+
+fn feeds(feeds: &[api::Feed], out: &mut Out) -> io::Result<()> {
+    let mut table = Table::new([
+        ("FEED", Align::Left),
+        ("ENTRIES", Align::Right),
+        ("READ", Align::Right),
+        ("REMARK", Align::Left),
+    ]);
+    for feed in feeds {
+        let remark = match (&feed.problem, feed.refused_lines) {
+            (Some(problem), _) => format!("problem: {}", printable(problem)),
+            (None, 0) => String::new(),
+            (None, refused) => format!("{} line(s) refused", count(refused as u64)),
+        };
+        table.row([
+            feed.name.clone(),
+            feed.entries
+                .map_or_else(|| "-".to_owned(), |entries| count(entries as u64)),
+            feed.read_seconds_ago
+                .map_or_else(|| "never".to_owned(), ago),
+            remark,
+        ]);
+    }
+    table.write(out)
 }
 
 fn attack(attack: api::Attack, out: &mut Out) -> io::Result<()> {
@@ -206,6 +235,14 @@ mod tests {
                 }],
                 blocks: 3,
                 allows: 1,
+                feeds: vec![api::Feed {
+                    name: "drop".into(),
+                    file: "/etc/weir/drop.txt".into(),
+                    entries: Some(1_234),
+                    read_seconds_ago: Some(60.0),
+                    refused_lines: 2,
+                    problem: None,
+                }],
             }),
             attack: api::Attack {
                 active: true,
@@ -247,6 +284,8 @@ mod tests {
             "shield         enforcing; 3 blocked, 1 allowed; maps version 1 in /sys/fs/bpf/weir\n",
             "attack         dropping 1234 packets/s, for 1m 5s\n",
             "eth0       generic       77  not native: operation not supported\n",
+            "FEED  ENTRIES    READ  REMARK\n",
+            "drop    1,234  1m ago  2 line(s) refused\n",
             "listens on     [::]:443, TLS, HTTP/1.1 and HTTP/2\n",
             "responses      1,000 2xx, 0 3xx, 0 4xx, 0 5xx\n",
             "hit rate 75.0% of 4 look-ups\n",

@@ -7,7 +7,6 @@
 mod cache;
 mod detect;
 mod listen;
-mod lists;
 mod origin;
 mod problem;
 mod process;

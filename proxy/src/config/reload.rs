@@ -4,8 +4,8 @@ use super::{ProcessSettings, Settings};
 
 impl Settings {
     /// Keys that differ in `new` and take effect only at a restart, in file order. Everything else (routes, upstreams,
-    /// certificates, detection rules, the shield's lists, policies, `enforce` and `block_for`, `limits.drain`) applies
-    /// on reload.
+    /// certificates, detection rules, all of the shield but where it is attached and how large its tables are,
+    /// `limits.drain`) applies on reload.
     pub fn diff(&self, new: &Self) -> Vec<&'static str> {
         // Destructured so that a new setting cannot be forgotten here.
         let Self {
@@ -55,15 +55,24 @@ fn shield_diff(old: &crate::xdp::Settings, new: &crate::xdp::Settings) -> Vec<&'
         allow: _,
         block: _,
         block_for: _,
-        malformed: _,
-        fragments: _,
+        feeds: _,
+        sanity: _,
+        amplification_ports: _,
+        failsafe_ports: _,
+        manage_sysctls: _,
+        limits: _,
+        syn_cookies: _,
         tables,
     } = old;
     named([
         ("shield.interfaces", *interfaces != new.interfaces),
         ("shield.mode", *mode != new.mode),
         ("shield.pin_dir", *pin_dir != new.pin_dir),
-        ("shield.tables", *tables != new.tables),
+        // The lists' maps are exchanged while the program runs; the sources' are its own.
+        (
+            "shield.tables.sources",
+            tables.sources != new.tables.sources,
+        ),
     ])
 }
 
@@ -165,8 +174,8 @@ mod tests {
             ("\"eth0\"", "\"eth1\"", &["shield.interfaces"]),
             (
                 "allow =",
-                "mode = \"generic\"\npin_dir = \"/p\"\ntables = { blocks = 2000 }\nallow =",
-                &["shield.mode", "shield.pin_dir", "shield.tables"],
+                "mode = \"generic\"\npin_dir = \"/p\"\ntables = { sources = 2000 }\nallow =",
+                &["shield.mode", "shield.pin_dir", "shield.tables.sources"],
             ),
             ("[::]:80", "[::]:81", &["listen"]),
             ("[::]:80\"", "[::]:80\"\nhttp = [\"2\"]", &["listen"]),
@@ -203,7 +212,23 @@ mod tests {
             ),
             (
                 "[limits]",
-                "[shield.sanity]\nmalformed = \"count\"\n[limits]",
+                "[shield.sanity]\nmalformed = \"count\"\ninner_headers = true\n[limits]",
+            ),
+            (
+                "allow =",
+                "amplification_ports = [53]\nfailsafe_ports = []\nmanage_sysctls = true\nallow =",
+            ),
+            (
+                "allow =",
+                "feeds = [{ name = \"a\", file = \"/a\" }]\nallow =",
+            ),
+            (
+                "[limits]",
+                "[shield.limits]\nudp = \"off\"\nprefix_factor = 4\n[limits]",
+            ),
+            (
+                "[limits]",
+                "[shield.syn_cookies]\nmode = \"off\"\nstart = 9\n[limits]",
             ),
             ("drain = \"30s\"", "drain = \"10s\""),
             ("http://10.0.0.1", "http://10.0.0.2"),

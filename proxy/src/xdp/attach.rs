@@ -3,19 +3,20 @@
 //! Only a bpf link will do: it can be pinned, so the filter outlives weir, and its program can be exchanged without a
 //! packet slipping through. aya falls back to an attachment by netlink, which can do neither; that is undone.
 
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use aya::programs::links::FdLink;
 use aya::programs::xdp::{XdpLink, XdpMode};
-use aya::programs::{ProgramError, loaded_programs};
+use aya::programs::{ProgramError, loaded_links};
 use nix::errno::Errno;
 
 use super::error::{errno, kernel_hint};
-use super::interface::{self, Hook, Link};
+use super::interface::{self, Attached, Hook, Link};
 use super::load::{Loaded, PROGRAM};
-use super::{AttachedMode, Mode, ShieldError, links, pins};
+use super::{AttachedMode, Mode, ShieldError, links, pins, program_name};
 
 /// How an attachment turned out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,15 +108,10 @@ pub(super) fn detach(pin: &Path, index: u32, program_id: u32) -> Result<(), Shie
 
 /// The error for an interface that something else filters.
 pub(super) fn foreign(link: &Link, program_id: u32) -> ShieldError {
-    let name = loaded_programs()
-        .flatten()
-        .find(|program| program.id() == program_id)
-        .and_then(|program| program.name_as_str().map(ToOwned::to_owned))
-        .filter(|name| !name.is_empty())
-        // CAP_BPF attaches, but listing programs takes CAP_SYS_ADMIN (`BPF_PROG_GET_NEXT_ID`).
-        .unwrap_or_else(|| "name unknown".to_owned());
+    // CAP_BPF attaches, but listing programs takes more.
+    let name = program_name(program_id).unwrap_or_else(|| "name unknown".to_owned());
     let hint = if name == PROGRAM {
-        "it may be another weir's, with another `pin_dir`: `weir detach` with that one's configuration".to_owned()
+        "it may be another weir's, with another `pin_dir`: `weir detach` with that one's configuration, or `weir run --replace` if that one is gone".to_owned()
     } else {
         let attached = link.programs.iter().find(|p| p.program_id == program_id);
         let word = match attached.map(|program| program.hook) {
@@ -124,7 +120,7 @@ pub(super) fn foreign(link: &Link, program_id: u32) -> ShieldError {
             Some(Hook::Native) | None => "xdp",
         };
         format!(
-            "end what attached it (`bpftool prog show id {program_id}`); if nothing that runs did, `ip link set dev {} {word} off` takes it off",
+            "end what attached it (`bpftool prog show id {program_id}`); if nothing that runs did, `weir run --replace` takes it off, as does `ip link set dev {} {word} off`",
             link.name
         )
     };
@@ -135,6 +131,50 @@ pub(super) fn foreign(link: &Link, program_id: u32) -> ShieldError {
         ),
         hint,
     )
+}
+
+/// Takes the program of somebody else off `link`.
+///
+/// One that was attached by netlink goes like that. One that hangs on a bpf link can be taken off by whoever holds the
+/// link only, and the kernel says so.
+pub(super) fn remove_foreign(link: &Link, foreign: Attached) -> Result<(), ShieldError> {
+    let id = foreign.program_id;
+    let mode = match foreign.hook {
+        Hook::Native => AttachedMode::Native,
+        Hook::Generic => AttachedMode::Generic,
+        Hook::Offloaded => return Err(self::foreign(link, id)),
+    };
+    let removed = interface::clear(link.index, mode);
+    let held =
+        removed.as_ref().err().and_then(io::Error::raw_os_error) == Some(Errno::EBUSY as i32);
+    removed.map_err(|error| {
+        let what = format!("take XDP program {id} off interface `{}`", link.name);
+        let mut error = ShieldError::kernel(&what, &error);
+        if held {
+            error.hint = match link_of(id) {
+                Some(held) => format!(
+                    "it hangs on a bpf link: end what made it, or `bpftool link detach id {held}`"
+                ),
+                None => "it hangs on a bpf link: end what made it; `bpftool link list` shows it"
+                    .to_owned(),
+            };
+        }
+        error
+    })?;
+    tracing::warn!(
+        interface = link.name,
+        program_id = id,
+        "took another XDP program off"
+    );
+    Ok(())
+}
+
+/// The bpf link that holds the program `id`, if this process may list links.
+fn link_of(id: u32) -> Option<u32> {
+    loaded_links()
+        .flatten()
+        .find(|link| link.program_id() == id)
+        .map(|link| link.id())
 }
 
 /// Why there is no link.
@@ -258,8 +298,6 @@ const DETACH_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use aya::sys::SyscallError;
 
     use super::*;
@@ -270,6 +308,7 @@ mod tests {
             name: "eth0".to_owned(),
             index: 2,
             mtu: 9000,
+            kind: interface::Kind::Link,
             programs: Vec::new(),
         };
         for (errno, words) in [

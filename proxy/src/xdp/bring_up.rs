@@ -12,17 +12,18 @@ use super::load::{self, Loaded, Placement};
 use super::maps::{Maps, pinned_slots};
 use super::pins::{self, Lock, PinDir};
 use super::plan::{self, Plan};
-use super::{AttachedMode, Interface, Mode, Settings, ShieldError, slots};
+use super::{AttachedMode, Interface, Mode, Replace, Settings, ShieldError, slots};
 use crate::clock;
 
 /// Attaches as `settings` say. On error nothing new stays attached, and what was attached stays so.
 pub(super) fn run(
     settings: &Settings,
+    replace: Replace,
     pins: &PinDir,
     placement: &Placement<'_>,
     lock: &Lock,
 ) -> Result<(Maps, Vec<Interface>), ShieldError> {
-    let prepared = prepare(settings, pins, placement, lock);
+    let prepared = prepare(settings, replace, pins, placement, lock);
     let mut ready = match prepared {
         Ok(ready) => ready,
         Err(error) => {
@@ -73,11 +74,12 @@ struct Failure {
 
 fn prepare(
     settings: &Settings,
+    replace: Replace,
     pins: &PinDir,
     placement: &Placement<'_>,
     lock: &Lock,
 ) -> Result<Ready, ShieldError> {
-    let plan = plan::make(settings, pins)?;
+    let plan = plan::make(settings, pins, replace)?;
     let names: Vec<&str> = plan.guard.iter().map(|(l, _)| l.name.as_str()).collect();
     let taken = pinned_slots(&pins.map(maps::INTERFACES))?;
     let slots = slots::assign(&taken, &names).ok_or_else(|| {
@@ -92,20 +94,20 @@ fn prepare(
     })?;
     let loaded = slots
         .iter()
-        .map(|slot| load::load(placement, &settings.tables, *slot))
+        .zip(&plan.guard)
+        .map(|(slot, (link, _))| load::load(placement, &settings.tables, *slot, link))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let maps = Maps::open_at(pins, |name| placement.path(name))?;
     for name in &placement.resized {
         tracing::info!(
             map = name,
-            "its capacity changed: a new one takes its place"
+            "its capacity changed: a new one takes its place and counts anew"
         );
-        maps.copy_list(lock, name, &pins.map(name))?;
     }
+    let maps = Maps::open_or_make(pins, lock, settings, |name| placement.path(name))?;
     // Before the first packet is judged, not after.
+    maps.adopt_earlier(lock, clock::kernel_now_ns())?;
     maps.configure(lock, settings)?;
-    maps.reconcile(lock, settings, clock::kernel_now_ns())?;
     Ok(Ready {
         plan,
         loaded,
@@ -142,7 +144,7 @@ impl Ready {
                     let target = pins.link(&link.name);
                     let loaded = &mut self.loaded[index];
                     // Even if it fails, the program of this attach may be what guards the interface now.
-                    moved |= matches!(step, Step::Reattach { .. });
+                    moved |= matches!(step, Step::Reattach { .. } | Step::Replace(_));
                     outcomes[index] = Some(take(loaded, link, step, settings.mode, &target)?);
                     moved |= *step != Step::Attach;
                 }
@@ -207,6 +209,7 @@ impl Ready {
 pub(super) fn slot_of(link: &Link) -> InterfaceSlot {
     InterfaceSlot {
         ifindex: link.index,
+        mtu: link.mtu,
         name: Text::truncated(&link.name),
     }
 }
@@ -252,6 +255,10 @@ fn take(
                 }
             })
         }
+        Step::Replace(foreign) => {
+            attach::remove_foreign(link, *foreign)?;
+            attach::attach(loaded, link, wanted, target)
+        }
         Step::Foreign(id) => Err(attach::foreign(link, *id)),
     }
 }
@@ -271,6 +278,6 @@ fn tidy(pins: &PinDir, placement: &Placement<'_>) {
 /// What can be undone first; what leaves an interface unguarded for a moment next; what must not be undone last.
 const PHASES: [fn(&Step) -> bool; 3] = [
     |step| matches!(step, Step::Attach | Step::Foreign(_)),
-    |step| matches!(step, Step::Reattach { .. }),
+    |step| matches!(step, Step::Reattach { .. } | Step::Replace(_)),
     |step| matches!(step, Step::TakeOver { .. }),
 ];

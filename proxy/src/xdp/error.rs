@@ -66,6 +66,28 @@ impl ShieldError {
         }
     }
 
+    /// What the kernel's verifier wrote before it refused the program; nothing if it has not looked at it, as when the
+    /// process may not load programs. EACCES is also what it says of an access that it cannot prove safe, so that number
+    /// alone says nothing about permissions.
+    pub(super) fn verifier(log: &str) -> Option<Self> {
+        // The last lines are its statistics.
+        let said = log
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty() && !is_statistics(line))?;
+        Some(Self {
+            message: format!(
+                "cannot load the packet filter: the kernel's verifier refused it: {}",
+                said.trim()
+            ),
+            hint: format!(
+                "{}; set `level = \"debug\"` in `[log]` to see what the verifier wrote",
+                kernel_hint()
+            ),
+            kind: ErrorKind::Failed,
+        })
+    }
+
     /// A system call failed while doing `what` ("create the map `BLOCK4`").
     pub(super) fn kernel(what: &str, error: &(dyn Error + 'static)) -> Self {
         let errno = errno(error);
@@ -87,6 +109,13 @@ impl ShieldError {
             kind,
         }
     }
+}
+
+/// Whether a line of the verifier's log counts what it did.
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "verification time", "stack depth"]
+        .iter()
+        .any(|start| line.trim_start().starts_with(start))
 }
 
 /// The oldest kernel that has everything weir's program and its attachment need. A bpf link for XDP came with 5.9, the
@@ -160,6 +189,17 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::NotPermitted);
             assert!(error.hint.contains("CAP_BPF"), "{}", error.hint);
         }
+    }
+
+    #[test]
+    fn what_the_verifier_refused_is_told_in_its_own_words_and_is_no_matter_of_permissions() {
+        let log = "12: (71) r1 = *(u8 *)(r2 +14)\nR2 invalid mem access 'scalar'\n\
+                   verification time 7 usec\nstack depth 8\nprocessed 12 insns (limit 1000000) max_states 0\n";
+        let error = ShieldError::verifier(log).expect("the verifier wrote something");
+        assert!(matches!(error.kind, ErrorKind::Failed));
+        let said = "refused it: R2 invalid mem access 'scalar'";
+        assert!(error.message.ends_with(said), "{}", error.message);
+        assert!(ShieldError::verifier("").is_none());
     }
 
     #[test]

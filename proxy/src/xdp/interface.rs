@@ -1,20 +1,17 @@
 //! Network interfaces as rtnetlink shows them (rtnetlink(7)): index, MTU, and which XDP programs hang where.
 //!
-//! aya attaches but cannot tell which mode it got or what is attached already. One request and one answer a call; the
-//! answers are those of the calling thread's network namespace.
+//! aya attaches but cannot tell which mode it got or what is attached already. The answers are those of the calling
+//! thread's network namespace.
 
 use std::io;
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 
 use super::AttachedMode;
+use crate::netlink::{self, Want};
 
 /// An interface and what is attached to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +20,18 @@ pub(super) struct Link {
     pub(super) index: u32,
     /// Bytes.
     pub(super) mtu: u32,
+    pub(super) kind: Kind,
     /// XDP programs, at most one per hook.
     pub(super) programs: Vec<Attached>,
+}
+
+/// What an interface is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// To other hosts.
+    Link,
+    /// To this host.
+    Loopback,
 }
 
 /// An attached XDP program.
@@ -85,11 +92,8 @@ pub(super) fn clear(index: u32, mode: AttachedMode) -> io::Result<()> {
             AttachedMode::Native => XDP_FLAGS_DRV_MODE,
         }),
     ]));
-    exchange(
-        RouteNetlinkMessage::SetLink(request),
-        NLM_F_REQUEST | NLM_F_ACK,
-    )
-    .map(|_| ())
+    let request = RouteNetlinkMessage::SetLink(request);
+    netlink::ask(NETLINK_ROUTE, request, Want::Deed).map(|_| ())
 }
 
 /// The names of all interfaces, for hints. Empty if they cannot be read.
@@ -104,33 +108,14 @@ pub(super) fn names() -> Vec<String> {
 }
 
 fn get(request: LinkMessage) -> io::Result<Option<Link>> {
-    match exchange(RouteNetlinkMessage::GetLink(request), NLM_F_REQUEST) {
-        Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some(read(link))),
-        Ok(_) => Err(io::Error::other("rtnetlink gave no link")),
+    let request = RouteNetlinkMessage::GetLink(request);
+    match netlink::ask(NETLINK_ROUTE, request, Want::Object) {
+        Ok(answers) => match answers.into_iter().next() {
+            Some(RouteNetlinkMessage::NewLink(link)) => Ok(Some(read(link))),
+            _ => Err(io::Error::other("rtnetlink gave no link")),
+        },
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-fn exchange(request: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteNetlinkMessage>> {
-    let mut header = NetlinkHeader::default();
-    header.flags = flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&bytes, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
-    let answer =
-        NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(io::Error::other)?;
-    match answer.payload {
-        NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-        _ => Ok(None),
     }
 }
 
@@ -139,6 +124,11 @@ fn read(message: LinkMessage) -> Link {
         name: String::new(),
         index: message.header.index,
         mtu: 0,
+        kind: if message.header.flags.contains(LinkFlags::Loopback) {
+            Kind::Loopback
+        } else {
+            Kind::Link
+        },
         programs: Vec::new(),
     };
     for attribute in message.attributes {
@@ -179,6 +169,7 @@ mod tests {
         let by_name = by_name("lo")
             .expect("rtnetlink answers")
             .expect("lo exists");
+        assert_eq!(by_name.kind, Kind::Loopback);
         let by_index = by_index(by_name.index).expect("rtnetlink answers");
         assert_eq!(by_index.map(|link| link.name).as_deref(), Some("lo"));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
 
-use super::interface::{self, Link};
+use super::interface::{self, Attached, Link};
 use super::pins::{LinkPin, PinDir};
 use super::{AttachedMode, Mode, ShieldError};
 
@@ -40,8 +40,10 @@ pub(super) enum Step {
     TakeOver { pin: PathBuf, mode: AttachedMode },
     /// An earlier weir's link is, in a mode that is no longer wanted.
     Reattach { pin: PathBuf, was: AttachedMode },
-    /// A program that is not weir's is.
+    /// A program that is not weir's is, and stays.
     Foreign(u32),
+    /// A program that is not weir's is, and is to go.
+    Replace(Attached),
 }
 
 /// The state of every pinned link.
@@ -141,6 +143,7 @@ mod tests {
             name: "eth0".to_owned(),
             index: 2,
             mtu: 1500,
+            kind: interface::Kind::Link,
             programs: programs
                 .iter()
                 .map(|&(hook, program_id)| Attached { hook, program_id })

@@ -8,6 +8,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use weir_common::maps;
 
+use super::interface::{Kind, Link};
 use super::maps::shape::{Fit, Shape};
 use super::object::OBJECT;
 use super::pins::PinDir;
@@ -74,19 +75,23 @@ pub(super) fn require_object() -> Result<&'static [u8], ShieldError> {
     })
 }
 
-/// Loads the program for the interface in `slot`. Maps that are not pinned yet are made and pinned.
+/// Loads the program for `link`, which is counted in `slot`. Maps that are not pinned yet are made and pinned.
 pub(super) fn load(
     placement: &Placement<'_>,
     tables: &Tables,
     slot: u32,
+    link: &Link,
 ) -> Result<Loaded, ShieldError> {
     let object = require_object()?;
     let mut loader = EbpfLoader::new();
     loader.override_global("SLOT", &slot, true);
+    let loopback = u32::from(link.kind == Kind::Loopback);
+    loader.override_global("LOOPBACK", &loopback, true);
     for name in maps::ALL {
         loader.map_pin_path(name, placement.path(name));
     }
-    for shape in Shape::ALL {
+    // The others have the capacities that the object gives them.
+    for shape in Shape::ALL.iter().filter(|shape| shape.key().is_some()) {
         loader.map_max_entries(shape.name, shape.entries(tables));
     }
     let mut ebpf = loader.load(object).map_err(|error| refused(&error))?;
@@ -98,6 +103,9 @@ pub(super) fn load(
     loaded.map_err(|error| {
         if let ProgramError::LoadError { verifier_log, .. } = &error {
             tracing::debug!(%verifier_log, "the kernel's verifier refused the packet filter");
+            if let Some(error) = ShieldError::verifier(&verifier_log.to_string()) {
+                return error;
+            }
         }
         ShieldError::kernel("load the packet filter", &error)
     })?;

@@ -5,15 +5,20 @@
 //! | `shield` | [`Shield`] and [`detach`]: what the control thread holds |
 //! | `plan`, `bring_up`, `attach`, `watch` | what to do, all of it at once, one interface, and again when it is lost |
 //! | `load`, `object` | the embedded program into the kernel |
-//! | `pins`, `links`, `interface`, `slots` | what is pinned where, attached where, counted where |
+//! | `pins`, `links`, `interface`, `slots`, `programs` | what is pinned where, attached where, counted where, whose it is |
 //! | `maps` | [`Maps`]: lists, counters, settings |
 //! | `samples` | drops out of the ring |
+//! | [`feed`] | files of networks to block, read and parsed |
+//! | [`addresses`] | this host's own addresses |
+//! | [`sysctl`] | the switches of the network stack that SYN cookies depend on |
 //!
 //! It decides nothing about packets (that is `proxy-ebpf`) nor about who is blocked (that is `detect`).
 
+pub mod addresses;
 mod attach;
 mod bring_up;
 mod error;
+pub mod feed;
 mod interface;
 mod links;
 mod load;
@@ -21,17 +26,29 @@ mod maps;
 mod object;
 mod pins;
 mod plan;
+mod programs;
 mod samples;
 mod settings;
 mod shield;
 mod slots;
+pub mod sysctl;
 mod watch;
 
 pub use self::error::{ErrorKind, ShieldError};
-pub use self::maps::{Census, List, ListedEntry, Maps, SourceRow};
+pub use self::maps::{Census, List, ListedEntry, MapMemory, Maps, Replaced, SourceRow, map_memory};
+pub use self::programs::{pinned_programs, program_name};
 pub use self::samples::DropSample;
-pub use self::settings::{Mode, Settings, Tables};
+pub use self::settings::{Feed, Limits, Mode, Rate, Sanity, Settings, SynCookies, Tables};
 pub use self::shield::{Shield, detach};
+
+/// What to do about XDP programs of others on the interfaces to guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// Refuse to start.
+    Nothing,
+    /// Take them off.
+    Foreign,
+}
 
 /// How the program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,6 +75,27 @@ impl PinDir {
         self.layout.join(format!("{name}{NEXT}"))
     }
 
+    /// Where the map is pinned that lies in the map of maps `name` at `index`.
+    pub(super) fn inner(&self, name: &str, index: u32) -> PathBuf {
+        self.layout.join(format!("{name}-{index}"))
+    }
+
+    /// Where a map is pinned that is about to be put into the map of maps `name` at `index`, in place of another.
+    pub(super) fn next_inner(&self, name: &str, index: u32) -> PathBuf {
+        self.layout.join(format!("{name}-{index}{INCOMING}"))
+    }
+
+    /// The error for a directory that lacks the pin of a map that should be there.
+    pub(super) fn incomplete(&self, pin: &Path) -> ShieldError {
+        if !self.layout.exists() {
+            return ShieldError::detached(&self.root);
+        }
+        ShieldError::failed(
+            format!("the map {} is missing", pin.display()),
+            "start weir: it makes the map anew",
+        )
+    }
+
     /// Where the link of `interface` is pinned.
     pub(super) fn link(&self, interface: &str) -> PathBuf {
         self.layout.join(format!("{LINK}{}", encode(interface)))
@@ -89,23 +110,7 @@ impl PinDir {
             IoKind::NotFound => ShieldError::detached(&self.root),
             _ => io_error("open", &self.layout, &error),
         })?;
-        for _ in 0..LOCK_ATTEMPTS {
-            match directory.try_lock() {
-                Ok(()) => return Ok(Lock(directory)),
-                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
-                Err(TryLockError::Error(error)) => {
-                    return Err(io_error("lock", &self.layout, &error));
-                }
-            }
-        }
-        Err(ShieldError::failed(
-            format!(
-                "another weir has been changing what is pinned below {} for {} s",
-                self.layout.display(),
-                (LOCK_PAUSE * LOCK_ATTEMPTS).as_secs()
-            ),
-            "look for a stopped weir process (`ps -C weir`), and try again",
-        ))
+        wait_for(directory, &self.layout)
     }
 
     /// Makes this process the one weir that guards with these pins, for as long as it holds what it gets. Commands that
@@ -159,6 +164,15 @@ impl PinDir {
         Ok(())
     }
 
+    /// The directories of other ABI versions, with the version.
+    pub(super) fn other_layouts(&self) -> Result<Vec<(u32, PathBuf)>, ShieldError> {
+        let others = self.layouts()?.into_iter();
+        Ok(others
+            .filter(|directory| *directory != self.layout)
+            .filter_map(|directory| Some((version(&directory)?, directory)))
+            .collect())
+    }
+
     /// Removes the directories of other ABI versions with the maps in them.
     pub(super) fn remove_other_layouts(&self) -> Result<(), ShieldError> {
         for directory in self.layouts()? {
@@ -191,11 +205,7 @@ impl PinDir {
     fn layouts(&self) -> Result<Vec<PathBuf>, ShieldError> {
         let mut layouts: Vec<PathBuf> = list(&self.root)?
             .into_iter()
-            .filter(|path| {
-                let name = path.file_name().and_then(|name| name.to_str());
-                let version = name.and_then(|name| name.strip_prefix('v'));
-                version.is_some_and(|version| version.parse::<u32>().is_ok())
-            })
+            .filter(|path| version(path).is_some())
             .collect();
         layouts.sort_by_key(|path| *path != self.layout);
         Ok(layouts)
@@ -225,6 +235,36 @@ pub(super) fn remove(path: &Path) -> Result<(), ShieldError> {
 /// Moves a pin within the bpffs.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), ShieldError> {
     fs::rename(from, to).map_err(|error| io_error("move", from, &error))
+}
+
+/// The ABI version of a directory named `v<number>`.
+fn version(directory: &Path) -> Option<u32> {
+    let name = directory.file_name()?.to_str()?;
+    name.strip_prefix('v')?.parse().ok()
+}
+
+/// Waits as [`PinDir::lock`] does for whoever changes what is pinned in `directory`, of whatever ABI version.
+pub(super) fn lock(directory: &Path) -> Result<Lock, ShieldError> {
+    let file = File::open(directory).map_err(|error| io_error("open", directory, &error))?;
+    wait_for(file, directory)
+}
+
+fn wait_for(directory: File, path: &Path) -> Result<Lock, ShieldError> {
+    for _ in 0..LOCK_ATTEMPTS {
+        match directory.try_lock() {
+            Ok(()) => return Ok(Lock(directory)),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", path, &error)),
+        }
+    }
+    Err(ShieldError::failed(
+        format!(
+            "another weir has been changing what is pinned below {} for {} s",
+            path.display(),
+            (LOCK_PAUSE * LOCK_ATTEMPTS).as_secs()
+        ),
+        "look for a stopped weir process (`ps -C weir`), and try again",
+    ))
 }
 
 fn remove_directory(directory: &Path) -> Result<(), ShieldError> {
@@ -307,6 +347,8 @@ fn decode(file: &str) -> String {
 const LINK: &str = "link-";
 /// Suffix of the file names of maps that are about to replace others. Map names have no hyphen.
 const NEXT: &str = "-next";
+/// As [`NEXT`], for a map inside a map of maps. Whoever takes the lock and finds one puts it where it belongs.
+const INCOMING: &str = "-incoming";
 /// Where a bpffs is mounted on most hosts.
 const BPFFS: &str = "/sys/fs/bpf";
 /// 5 s in all: an attach with a million entries to copy takes about 3.

@@ -3,7 +3,7 @@
 use super::interface::{self, Link};
 use super::links::{self, Pinned, State, Step};
 use super::pins::PinDir;
-use super::{Settings, ShieldError, attach};
+use super::{Replace, Settings, ShieldError, attach};
 
 /// The steps of an attach.
 pub(super) struct Plan {
@@ -13,7 +13,11 @@ pub(super) struct Plan {
     pub(super) leave: Vec<(Pinned, Option<u32>)>,
 }
 
-pub(super) fn make(settings: &Settings, pins: &PinDir) -> Result<Plan, ShieldError> {
+pub(super) fn make(
+    settings: &Settings,
+    pins: &PinDir,
+    replace: Replace,
+) -> Result<Plan, ShieldError> {
     let pinned = links::pinned(pins)?;
     if let Some(pinned) = pinned.iter().find(|p| p.state == State::Elsewhere) {
         return Err(ShieldError::failed(
@@ -31,9 +35,13 @@ pub(super) fn make(settings: &Settings, pins: &PinDir) -> Result<Plan, ShieldErr
             continue;
         }
         let link = find(name)?;
-        let step = links::decide(&link, &pinned, settings.mode);
+        let mut step = links::decide(&link, &pinned, settings.mode);
         if let Step::Foreign(program_id) = step {
-            return Err(attach::foreign(&link, program_id));
+            let foreign = link.programs.iter().find(|p| p.program_id == program_id);
+            step = match (replace, foreign) {
+                (Replace::Foreign, Some(foreign)) => Step::Replace(*foreign),
+                _ => return Err(attach::foreign(&link, program_id)),
+            };
         }
         guard.push((link, step));
     }

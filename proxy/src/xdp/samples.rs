@@ -39,35 +39,13 @@ pub(super) fn take(
     samples
 }
 
-/// Reads the fields in the order in which `#[repr(C)]` lays them out.
+/// A reader indexes `head` with its length, so that is bounded here, whoever wrote the record.
 fn decode(record: &[u8]) -> Option<Sample> {
-    let (when_ns, rest) = record.split_first_chunk()?;
-    let (skipped, rest) = rest.split_first_chunk()?;
-    let (slot, rest) = rest.split_first_chunk()?;
-    let (frame_len, rest) = rest.split_first_chunk()?;
-    let (head_len, rest) = rest.split_first_chunk()?;
-    let (&outcome, rest) = rest.split_first()?;
-    let (&reserved, rest) = rest.split_first_chunk()?;
-    let (&head, _) = rest.split_first_chunk::<HEAD_BYTES>()?;
-    let head_len = u16::from_ne_bytes(*head_len);
-    Some(Sample {
-        when_ns: u64::from_ne_bytes(*when_ns),
-        skipped: u64::from_ne_bytes(*skipped),
-        slot: u32::from_ne_bytes(*slot),
-        frame_len: u32::from_ne_bytes(*frame_len),
-        // A reader indexes `head` with it, so it is bounded here, whoever wrote the record.
-        head_len: head_len.min(HEAD_BYTES_U16),
-        outcome,
-        reserved,
-        head,
-    })
+    let sample = Sample::from_bytes(record)?;
+    let head_len =
+        u16::try_from(HEAD_BYTES).map_or(sample.head_len, |max| sample.head_len.min(max));
+    Some(Sample { head_len, ..sample })
 }
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "96 fits; `TryFrom` is not const"
-)]
-const HEAD_BYTES_U16: u16 = HEAD_BYTES as u16;
 
 #[cfg(test)]
 mod tests {
@@ -97,6 +75,7 @@ mod tests {
             (3, 1500, 60)
         );
         assert_eq!(sample.outcome, Outcome::Blocked as u8);
+        assert_eq!(sample.spared, 0);
         assert_eq!(sample.head, [0xab; HEAD_BYTES]);
     }
 

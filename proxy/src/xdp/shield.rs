@@ -10,8 +10,7 @@ use super::load::{self, Placement};
 use super::maps::Maps;
 use super::pins::{self, Lock, PinDir};
 use super::samples::{self, DropSample};
-use super::{Interface, Settings, ShieldError, attach, bring_up, watch};
-use crate::clock;
+use super::{Interface, Replace, Settings, ShieldError, attach, bring_up, watch};
 
 /// The attached packet filter. Owned by the control thread; dropping it leaves everything attached and pinned.
 pub struct Shield {
@@ -31,8 +30,9 @@ impl Shield {
     /// entries and counters. On error nothing new stays attached.
     ///
     /// Interfaces that an earlier weir guarded and the settings do not name are let go. Maps whose capacity changed are
-    /// replaced by new ones: entries are copied, per-source counters start anew.
-    pub fn attach(settings: &Settings) -> Result<Self, ShieldError> {
+    /// replaced by new ones: entries are copied, per-source counters start anew. Entries of a weir with maps of an earlier
+    /// version are taken over.
+    pub fn attach(settings: &Settings, replace: Replace) -> Result<Self, ShieldError> {
         load::require_object()?;
         if settings.interfaces.is_empty() {
             return Err(ShieldError::failed(
@@ -45,7 +45,7 @@ impl Shield {
         let lock = pins.lock()?;
         pins.discard_next()?;
         let placement = Placement::of(&pins, &settings.tables)?;
-        let (maps, interfaces) = bring_up::run(settings, &pins, &placement, &lock)?;
+        let (maps, interfaces) = bring_up::run(settings, replace, &pins, &placement, &lock)?;
         let ring = RingBuf::try_from(aya::maps::Map::RingBuf(super::maps::open(
             maps::SAMPLES,
             &|name: &str| pins.map(name),
@@ -72,11 +72,10 @@ impl Shield {
         &self.maps
     }
 
-    /// Applies what may change at run time: enforce, policies, config entries.
+    /// Applies what may change at run time: enforce, policies, limits, config entries, the lists' capacities.
     pub fn reconfigure(&mut self, settings: &Settings) -> Result<(), ShieldError> {
         let lock = self.pins.lock()?;
-        self.maps.configure(&lock, settings)?;
-        self.maps.reconcile(&lock, settings, clock::kernel_now_ns())
+        self.maps.configure(&lock, settings)
     }
 
     /// Takes the samples out of the ring, at most `max`. Never blocks.

@@ -6,6 +6,7 @@ use weir_common::{InterfaceSlot, Text};
 /// A slot nobody ever used.
 pub(super) const EMPTY: InterfaceSlot = InterfaceSlot {
     ifindex: 0,
+    mtu: 0,
     name: Text::EMPTY,
 };
 
@@ -51,6 +52,7 @@ mod tests {
     fn slot(name: &str, ifindex: u32) -> InterfaceSlot {
         InterfaceSlot {
             ifindex,
+            mtu: 1500,
             name: Text::truncated(name),
         }
     }

@@ -9,7 +9,7 @@ use super::{Interface, Shield, ShieldError, attach};
 /// How an interface is found.
 enum Health {
     /// Our program is attached.
-    Guarded,
+    Guarded(Link),
     /// The interface is there, without our program.
     Bare(Link),
     /// The sentence to tell.
@@ -22,9 +22,10 @@ pub(super) fn check(shield: &mut Shield) -> Vec<(String, String)> {
     for index in 0..shield.interfaces.len() {
         let name = shield.interfaces[index].name.clone();
         let (trouble, told) = match health(&shield.interfaces[index]) {
-            Health::Guarded => match shield.trouble[index] {
-                Some(_) => (None, Some(format!("interface `{name}` is guarded again"))),
-                None => (None, None),
+            Health::Guarded(link) => match (follow(shield, index, &link), &shield.trouble[index]) {
+                (Err(error), _) => (Some(error.message), None),
+                (Ok(()), Some(_)) => (None, Some(format!("interface `{name}` is guarded again"))),
+                (Ok(()), None) => (None, None),
             },
             Health::Bare(link) => match recover(shield, index, &link) {
                 Ok(told) => (None, Some(told)),
@@ -51,12 +52,25 @@ fn health(interface: &Interface) -> Health {
         )),
         Ok(Some(link)) => {
             if link.index == interface.ifindex && link.mode_of(interface.program_id).is_some() {
-                Health::Guarded
+                Health::Guarded(link)
             } else {
                 Health::Bare(link)
             }
         }
     }
+}
+
+/// Tells the program what changed about `link`: its MTU.
+fn follow(shield: &mut Shield, index: usize, link: &Link) -> Result<(), ShieldError> {
+    let slot = shield.interfaces[index].slot;
+    let before = shield.maps.slot(slot)?;
+    let now = slot_of(link);
+    // A slot that bears another name is another weir's by now.
+    if before == now || before.name != now.name {
+        return Ok(());
+    }
+    let lock = shield.pins.lock()?;
+    shield.maps.set_slot(&lock, slot, now)
 }
 
 /// Gets `link` its program back, or says why not. Returns what happened.
@@ -73,7 +87,9 @@ fn recover(shield: &mut Shield, index: usize, link: &Link) -> Result<String, Shi
     let lock = shield.pins.lock()?;
     let pinned = links::pinned(&shield.pins)?;
     match links::decide(link, &pinned, shield.settings.mode) {
-        Step::Foreign(program_id) => Err(attach::foreign(link, program_id)),
+        Step::Foreign(program_id) | Step::Replace(interface::Attached { program_id, .. }) => {
+            Err(attach::foreign(link, program_id))
+        }
         Step::TakeOver { mode, .. } | Step::Reattach { was: mode, .. } => {
             let interface = &mut shield.interfaces[index];
             interface.ifindex = link.index;
@@ -86,7 +102,7 @@ fn recover(shield: &mut Shield, index: usize, link: &Link) -> Result<String, Shi
         Step::Attach => {
             let placement = Placement::of(&shield.pins, &shield.settings.tables)?;
             let slot = shield.interfaces[index].slot;
-            let mut loaded = load::load(&placement, &shield.settings.tables, slot)?;
+            let mut loaded = load::load(&placement, &shield.settings.tables, slot, link)?;
             shield.maps.set_slot(&lock, slot, slot_of(link))?;
             let outcome = attach::attach(&mut loaded, link, shield.settings.mode, &pin)?;
             let interface = &mut shield.interfaces[index];

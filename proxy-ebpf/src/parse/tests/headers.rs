@@ -4,11 +4,19 @@ use super::*;
 
 #[test]
 fn other_ethertypes_are_no_ip_with_and_without_a_tag() {
-    // ARP, LLDP, the pre-standard tag, MPLS, an 802.3 length.
-    for ethertype in [0x0806, 0x88cc, 0x9100, 0x8847, 0x0026] {
-        assert_eq!(parse_slice(&ethernet(ethertype, &[])), Parsed::NonIp);
+    // ARP, PPPoE, LLDP, the pre-standard tag, MPLS, an 802.3 length.
+    for (ethertype, kind) in [
+        (0x0806, Ethertype::Arp),
+        (0x8863, Ethertype::Pppoe),
+        (0x8864, Ethertype::Pppoe),
+        (0x88cc, Ethertype::Other),
+        (0x9100, Ethertype::Other),
+        (0x8847, Ethertype::Other),
+        (0x0026, Ethertype::Other),
+    ] {
+        assert_eq!(parse_slice(&ethernet(ethertype, &[])), Parsed::Other(kind));
         let tagged = ethernet(0x8100, &tag(ethertype, &[]));
-        assert_eq!(parse_slice(&tagged), Parsed::NonIp);
+        assert_eq!(parse_slice(&tagged), Parsed::Other(kind));
     }
 }
 
@@ -16,12 +24,10 @@ fn other_ethertypes_are_no_ip_with_and_without_a_tag() {
 fn tags_are_counted_and_a_third_is_malformed() {
     let packet = ipv4(TCP, 0, &[], &tcp(TCP_SYN));
     for outer in [0x8100, 0x88a8] {
-        assert_eq!(
-            facts(&ethernet(outer, &tag(ETHERTYPE_IPV4, &packet))).tags,
-            1
-        );
+        let one = ethernet(outer, &tag(ETHERTYPE_IPV4, &packet));
+        assert_eq!(facts(&one).0.tags(), 1);
         let two = tag(0x8100, &tag(ETHERTYPE_IPV4, &packet));
-        assert_eq!(facts(&ethernet(outer, &two)).tags, 2);
+        assert_eq!(facts(&ethernet(outer, &two)).0.tags(), 2);
         assert_eq!(
             parse_slice(&ethernet(outer, &tag(0x8100, &two))),
             Parsed::Malformed(None)
@@ -121,49 +127,60 @@ fn transport_headers_are_read() {
         ]
     };
     for frame in frames(TCP, &tcp(TCP_SYN | TCP_ACK)) {
-        let flags = TCP_SYN | TCP_ACK;
+        let Transport::Tcp(segment) = transport_of(&frame) else {
+            panic!("no TCP");
+        };
         assert_eq!(
-            facts(&frame).transport,
-            Transport::Tcp {
-                ports: PORTS,
-                flags
-            }
+            (segment.source_port, segment.destination_port),
+            (40_000, 443)
         );
-        assert!(!facts(&frame).is_syn());
+        assert_eq!((segment.sequence, segment.flags), (1, TCP_SYN | TCP_ACK));
+        assert_eq!((segment.at, segment.header_len), (frame.len() - 20, 20));
+        assert!(!opens(&frame));
     }
     for frame in frames(TCP, &tcp(TCP_SYN)) {
-        assert!(facts(&frame).is_syn());
+        assert!(opens(&frame));
     }
     for frame in frames(UDP, &udp(b"data")) {
-        assert_eq!(facts(&frame).transport, Transport::Udp { ports: PORTS });
+        let Transport::Udp(datagram) = transport_of(&frame) else {
+            panic!("no UDP");
+        };
+        assert_eq!(
+            (datagram.source_port, datagram.destination_port),
+            (40_000, 443)
+        );
+        assert_eq!((datagram.data_at, datagram.data_len), (frame.len() - 4, 4));
     }
+}
+
+#[test]
+fn a_header_without_options_or_extensions_is_plain() {
+    let plain = |frame: &[u8]| {
+        let (ip, upper) = facts(frame);
+        ip.is_plain(&upper)
+    };
+    assert!(plain(&ethernet(
+        ETHERTYPE_IPV4,
+        &ipv4(TCP, 0, &[], &tcp(TCP_SYN))
+    )));
+    assert!(plain(&ethernet(ETHERTYPE_IPV6, &ipv6(TCP, &tcp(TCP_SYN)))));
+    assert!(!plain(&ethernet(
+        ETHERTYPE_IPV4,
+        &ipv4(TCP, 0, &[1; 4], &tcp(TCP_SYN))
+    )));
+    assert!(!plain(&chain(1)));
 }
 
 #[test]
 fn each_ip_version_has_its_own_icmp() {
     let short = [8, 1, 0, 0];
-    let v4 = |protocol| parse_slice(&ethernet(ETHERTYPE_IPV4, &ipv4(protocol, 0, &[], &short)));
-    let v6 = |protocol| parse_slice(&ethernet(ETHERTYPE_IPV6, &ipv6(protocol, &short)));
-    assert_eq!(v4(1), Parsed::Malformed(V4));
-    assert!(matches!(
-        v4(58),
-        Parsed::Ip(Facts {
-            transport: Transport::Opaque,
-            ..
-        })
-    ));
-    assert!(matches!(
-        v6(58),
-        Parsed::Ip(Facts {
-            transport: Transport::Icmp { kind: 8, code: 1 },
-            ..
-        })
-    ));
-    assert!(matches!(
-        v6(1),
-        Parsed::Ip(Facts {
-            transport: Transport::Opaque,
-            ..
-        })
-    ));
+    let v4 = |protocol| ethernet(ETHERTYPE_IPV4, &ipv4(protocol, 0, &[], &short));
+    let v6 = |protocol| ethernet(ETHERTYPE_IPV6, &ipv6(protocol, &short));
+    let message = Transport::Icmp(Message { kind: 8, code: 1 });
+    assert_eq!(parse_slice(&v4(1)), Parsed::Malformed(V4));
+    assert_eq!(transport_of(&v4(58)), Transport::Opaque);
+    assert_eq!(transport_of(&v6(58)), message);
+    assert_eq!(transport_of(&v6(1)), Transport::Opaque);
+    let whole = ethernet(ETHERTYPE_IPV4, &ipv4(1, 0, &[], &[8, 1, 0, 0, 0, 0, 0, 0]));
+    assert_eq!(transport_of(&whole), message);
 }

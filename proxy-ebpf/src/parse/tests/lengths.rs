@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn whole_frames_of_every_shape_are_ip() {
     for (what, frame, _, source) in shapes() {
-        assert_eq!(Some(facts(&frame).source), source, "{what}");
+        assert_eq!(Some(facts(&frame).0.source()), source, "{what}");
     }
 }
 
@@ -25,14 +25,18 @@ fn every_truncation_is_malformed_and_knows_its_source_once_the_ip_header_is_whol
 
 #[test]
 fn a_packet_that_claims_to_end_early_is_malformed_wherever_its_headers_need_more() {
+    // A part that others follow has to be a multiple of 8 bytes long besides: see `fragments`.
+    let more_follow = |what: &str| what == "fragment, IPv6";
     for (what, frame, header_end, source) in shapes() {
+        if more_follow(what) {
+            continue;
+        }
         // Bytes of the payload that headers take up, per shape; what follows is data.
         let payload_min = match what {
             "udp" | "udp, IPv6" => 12,
             "icmp" => 8,
             "icmp, IPv6" => 4,
             "gre" | "later fragment" | "esp" => 0,
-            "fragment, IPv6" => 16,
             _ => frame.len() - header_end,
         };
         for payload_len in 0..frame.len() - header_end {
@@ -69,11 +73,17 @@ struct Buffers<'a> {
 }
 
 impl Packet for Buffers<'_> {
+    type Bytes<'p, const N: usize>
+        = &'p [u8; N]
+    where
+        Self: 'p;
+
     fn frame_len(&self) -> usize {
         self.frame_len
     }
-    fn load<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.first.load(at)
+    fn load<const N: usize>(&self, at: usize) -> Option<&[u8; N]> {
+        let first = self.first.get(at..)?;
+        first.first_chunk()
     }
 }
 
@@ -99,7 +109,7 @@ fn what_receive_offload_made_longer_than_the_length_field_is_whole() {
                 frame_len,
             });
             match parsed {
-                Parsed::Ip(facts) => assert!(whole && Some(facts.source) == source, "{frame_len}"),
+                Parsed::Ip(ip, _) => assert!(whole && Some(ip.source()) == source, "{frame_len}"),
                 other => assert!(!whole && other == Parsed::Malformed(source), "{frame_len}"),
             }
         }

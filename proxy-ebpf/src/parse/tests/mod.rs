@@ -1,13 +1,16 @@
 //! Host tests of the parser. Frames are built from the inside out; checksums are zero.
 
 mod chains;
+mod fragments;
 mod headers;
 mod lengths;
+mod tunnels;
 
+use super::icmp::Message;
 use super::*;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+const TCP_SYN: u8 = tcp::SYN;
+const TCP_ACK: u8 = tcp::ACK;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -17,6 +20,8 @@ const NO_NEXT_HEADER: u8 = 59;
 
 const SOURCE4: [u8; 4] = [198, 18, 0, 7];
 const SOURCE6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7];
+const V4: Option<Source> = Some(Source::V4(u32::from_be_bytes(SOURCE4)));
+const V6: Option<Source> = Some(Source::V6([0x2001_0db8_0001_0002, 7]));
 
 fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     [&[2; 12], ethertype.to_be_bytes().as_slice(), payload].concat()
@@ -84,23 +89,56 @@ fn chain(headers: usize) -> Vec<u8> {
     ethernet(ETHERTYPE_IPV6, &ipv6(next, &rest))
 }
 
+/// What all parts of the parser together make of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Parsed {
+    Other(Ethertype),
+    Malformed(Option<Source>),
+    Ip(Ip, Upper),
+}
+
+fn parse<P: Packet>(packet: &P) -> Parsed {
+    let Some(link) = link(packet) else {
+        return Parsed::Malformed(None);
+    };
+    match network(packet, link) {
+        Frame::Other(kind) => Parsed::Other(kind),
+        Frame::Malformed(source) => Parsed::Malformed(source),
+        Frame::Ip(ip) => {
+            let upper = match ip.version() {
+                Version::V4 => upper4(packet, &ip),
+                Version::V6 => upper6(packet, &ip),
+            };
+            match upper {
+                Some(upper) => Parsed::Ip(ip, upper),
+                None => Parsed::Malformed(Some(ip.source())),
+            }
+        }
+    }
+}
+
 fn parse_slice(frame: &[u8]) -> Parsed {
     parse(&frame)
 }
 
-fn facts(frame: &[u8]) -> Facts {
+fn facts(frame: &[u8]) -> (Ip, Upper) {
     match parse(&frame) {
-        Parsed::Ip(facts) => facts,
+        Parsed::Ip(ip, upper) => (ip, upper),
         other => panic!("{other:?}"),
     }
 }
 
-const V4: Option<Source> = Some(Source::V4(SOURCE4));
-const V6: Option<Source> = Some(Source::V6(SOURCE6));
-const PORTS: Ports = Ports {
-    source: 40_000,
-    destination: 443,
-};
+fn transport_of(frame: &[u8]) -> Transport {
+    facts(frame).1.transport()
+}
+
+fn fragment_of(frame: &[u8]) -> Fragment {
+    facts(frame).1.fragment()
+}
+
+fn opens(frame: &[u8]) -> bool {
+    matches!(transport_of(frame), Transport::Tcp(segment) if segment.opens())
+}
 
 /// Frames of every shape: (what, frame, where the fixed IP header ends, its source).
 fn shapes() -> Vec<(&'static str, Vec<u8>, usize, Option<Source>)> {
@@ -109,6 +147,8 @@ fn shapes() -> Vec<(&'static str, Vec<u8>, usize, Option<Source>)> {
     let tagged = |inner: &[u8]| ethernet(0x8100, &tag(ETHERTYPE_IPV4, inner));
     let stacked = |inner: &[u8]| ethernet(0x88a8, &tag(0x8100, &tag(ETHERTYPE_IPV6, inner)));
     let syn = tcp(TCP_SYN);
+    // A part that others follow is a multiple of 8 bytes long.
+    let syn24 = [syn.as_slice(), &[0; 4]].concat();
     let long_chain = extension(
         ROUTING,
         1,
@@ -124,8 +164,8 @@ fn shapes() -> Vec<(&'static str, Vec<u8>, usize, Option<Source>)> {
         ("icmp", v4(ipv4(1, 0, &[], &[8; 8])), 34, V4),
         ("options", v4(ipv4(TCP, 0, &[1; 40], &syn)), 34, V4),
         ("gre", v4(ipv4(47, 0, &[], &[0; 9])), 34, V4),
-        ("first fragment", v4(ipv4(TCP, 0x2000, &[], &syn)), 34, V4),
-        ("later fragment", v4(ipv4(TCP, 2, &[], &[0; 16])), 34, V4),
+        ("first fragment", v4(ipv4(TCP, 0x2000, &[], &syn24)), 34, V4),
+        ("later fragment", v4(ipv4(TCP, 3, &[], &[0; 16])), 34, V4),
         ("tagged", tagged(&ipv4(TCP, 0, &[], &syn)), 38, V4),
         ("stacked", stacked(&ipv6(TCP, &syn)), 62, V6),
         ("tcp, IPv6", v6(ipv6(TCP, &syn)), 54, V6),
@@ -134,7 +174,7 @@ fn shapes() -> Vec<(&'static str, Vec<u8>, usize, Option<Source>)> {
         ("extensions", v6(ipv6(HOP_BY_HOP, &long_chain)), 54, V6),
         (
             "fragment, IPv6",
-            v6(ipv6(FRAGMENT, &fragment6(UDP, 1, &udp(b"data")))),
+            v6(ipv6(FRAGMENT, &fragment6(UDP, 1, &udp(b"data data")[..16]))),
             54,
             V6,
         ),

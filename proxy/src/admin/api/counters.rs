@@ -16,6 +16,9 @@ pub struct Drops {
     pub dropped: Tally,
     /// All outcomes that pass.
     pub passed: Tally,
+    /// How much of `dropped` was let through, because the shield did not enforce at the time.
+    #[serde(default)]
+    pub would_drop: Tally,
     /// Every outcome, in the kernel's order, also those that never happened.
     pub outcomes: Vec<OutcomeTally>,
     /// The same for each interface.
@@ -45,6 +48,9 @@ pub struct OutcomeTally {
     pub packets: u64,
     /// Bytes of their frames.
     pub bytes: u64,
+    /// How much of it was let through, because the shield did not enforce at the time.
+    #[serde(default)]
+    pub would_drop: Tally,
 }
 
 /// What an enforcing shield does with a packet.
@@ -55,6 +61,8 @@ pub enum Verdict {
     Pass,
     /// Drop it.
     Drop,
+    /// Of a sample: it would have been dropped, but the shield did not enforce.
+    WouldDrop,
 }
 
 /// One interface's totals.
@@ -66,6 +74,9 @@ pub struct InterfaceTally {
     pub dropped: Tally,
     /// All outcomes that pass.
     pub passed: Tally,
+    /// How much of `dropped` was let through.
+    #[serde(default)]
+    pub would_drop: Tally,
     /// Every outcome, in the kernel's order.
     pub outcomes: Vec<OutcomeTally>,
 }
@@ -79,6 +90,9 @@ pub struct Sample {
     pub interface: String,
     /// The word of the contract.
     pub reason: String,
+    /// `drop`, or `would-drop` if it passed all the same.
+    #[serde(default = "dropped")]
+    pub verdict: Verdict,
     /// Length of the frame in bytes.
     pub frame_bytes: u32,
     /// Drops on the same CPU since the sample before that were not sampled.
@@ -130,14 +144,36 @@ pub struct Source {
     pub source: IpNet,
     /// Packets, dropped ones included.
     pub packets: u64,
-    /// Bytes of their frames.
+    /// Bytes of their frames. Those of packets that hit a block entry of exactly this source are not counted.
     pub bytes: u64,
-    /// TCP segments with SYN and without ACK.
+    /// New connections: TCP segments with SYN and without ACK, QUIC Initials.
     pub syns: u64,
     /// Packets dropped, or that would have been.
     pub dropped: u64,
+    /// The same by kind of reason.
+    #[serde(default)]
+    pub drops: SourceDrops,
     /// How long ago it was first seen.
     pub first_seen_seconds_ago: f64,
     /// How long ago it was last seen.
     pub last_seen_seconds_ago: f64,
+}
+
+/// Packets of a source that were dropped, or would have been, by kind of reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SourceDrops {
+    /// `blocked`, by an entry for exactly this source or an address in it.
+    pub blocked: u64,
+    /// `malformed`, `fragment`, `bad-flags`, `amplification`, `icmp-type`, `quic-invalid`, `port-closed`.
+    pub sanity: u64,
+    /// `rate-packets`, `rate-bytes`, `rate-syn`, `rate-udp`, `rate-icmp`.
+    pub rate: u64,
+    /// `rate-prefix`
+    pub prefix: u64,
+    /// `syn-cookie`, `bad-cookie`.
+    pub cookie: u64,
+}
+
+const fn dropped() -> Verdict {
+    Verdict::Drop
 }

@@ -26,7 +26,10 @@ pub struct Entry {
     pub expires_in_seconds: Option<f64>,
     /// How long ago it was made.
     pub added_seconds_ago: f64,
-    /// `config`, `cli`, `detect:<rule>`.
+    /// Packets dropped because of it, or that would have been.
+    #[serde(default)]
+    pub hits: u64,
+    /// `config`, `cli`, `detect:<rule>`, `feed:<name>`.
     pub origin: String,
     /// Why, in the words of whoever made it.
     pub reason: String,

@@ -10,12 +10,12 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use counters::{
-    Drops, InterfaceTally, OutcomeTally, Sample, Source, SourceOrder, Sources, SourcesQuery, Tally,
-    Verdict,
+    Drops, InterfaceTally, OutcomeTally, Sample, Source, SourceDrops, SourceOrder, Sources,
+    SourcesQuery, Tally, Verdict,
 };
 pub use lists::{BlockRequest, Change, ChangeKind, Changed, Entries, Entry, List, NetworksRequest};
 pub use status::{
-    Attack, Cache, Connections, Detect, Health, Interface, Listener, Mode, Responses, Server,
+    Attack, Cache, Connections, Detect, Feed, Health, Interface, Listener, Mode, Responses, Server,
     Shield, State, Status, Tls, Upstream, Upstreams,
 };
 

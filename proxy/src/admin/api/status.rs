@@ -68,6 +68,26 @@ pub struct Shield {
     pub blocks: usize,
     /// Live entries of the allowlist, likewise.
     pub allows: usize,
+    /// Files of networks to block, in file order.
+    #[serde(default)]
+    pub feeds: Vec<Feed>,
+}
+
+/// A file of networks to block.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Feed {
+    /// Name; its entries have the origin `feed:<name>`.
+    pub name: String,
+    /// The file.
+    pub file: String,
+    /// Entries it has in the blocklist; `null` before it was read for the first time.
+    pub entries: Option<usize>,
+    /// How long ago the file was last found readable; `null` = never.
+    pub read_seconds_ago: Option<f64>,
+    /// Lines that name no network that can be blocked, when it was last read.
+    pub refused_lines: usize,
+    /// Why its entries are not what the file says; `null` when they are.
+    pub problem: Option<String>,
 }
 
 /// A guarded interface.

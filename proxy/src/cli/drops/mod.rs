@@ -5,13 +5,13 @@ mod sources;
 mod totals;
 
 use ipnet::IpNet;
-use weir_common::SourceCounters;
 
 use super::args::{DropsArgs, DropsBy, Format};
 use super::exit::CliError;
 use super::output::Out;
 use super::place::Place;
-use crate::admin::{api, view};
+use crate::admin::api;
+use crate::admin::view::{self, SourceCounts};
 use crate::xdp::{Maps, ShieldError};
 
 /// Shows the counters, or with `--follow` what each second adds to them.
@@ -29,10 +29,10 @@ pub(super) fn drops(place: &Place, args: &DropsArgs, out: &mut Out) -> Result<()
 enum Reading {
     /// Totals by outcome and interface.
     Totals(api::Drops),
-    /// Counters by source, in address order.
+    /// Counters by source and by blocked prefix, in address order.
     Sources {
         enforcing: bool,
-        rows: Vec<(IpNet, SourceCounters)>,
+        rows: Vec<(IpNet, SourceCounts)>,
     },
 }
 
@@ -44,8 +44,8 @@ impl Reading {
                 Self::Totals(view::drops(enforcing, &maps.totals()?))
             }
             DropsBy::Source | DropsBy::Prefix => {
-                let rows = maps.sources()?.into_iter();
-                let mut rows: Vec<_> = rows.map(|row| (row.network, row.counters)).collect();
+                let rows = maps.sources()?.into_iter().chain(maps.blocked_prefixes()?);
+                let mut rows: Vec<_> = rows.map(super::sources::counts).collect();
                 rows.sort_unstable_by_key(|(network, _)| *network);
                 Self::Sources { enforcing, rows }
             }

@@ -5,7 +5,7 @@ use std::io;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Serialize, Serializer};
-use weir_common::SourceCounters;
+use weir_common::SourceState;
 
 use super::super::args::DropsBy;
 use super::super::output::Out;
@@ -15,6 +15,7 @@ use super::super::units;
 use super::totals::grown;
 use super::{dropped_heading, explain_mode};
 use crate::admin::network;
+use crate::admin::view::SourceCounts;
 
 /// Who was dropped most. With `--json` this is what is written.
 #[derive(Debug, Serialize)]
@@ -33,7 +34,7 @@ pub(super) struct Droppers {
 struct Dropper {
     #[serde(serialize_with = "as_text")]
     network: IpNet,
-    /// Sources in it that had drops.
+    /// Sources in it that had drops. Those that a blocked prefix stopped nobody counted: they are one.
     sources: u64,
     /// Packets seen, dropped ones included.
     packets: u64,
@@ -47,12 +48,12 @@ impl Droppers {
     pub(super) fn new(
         enforcing: bool,
         by: DropsBy,
-        rows: &[(IpNet, SourceCounters)],
+        rows: &[(IpNet, SourceCounts)],
         top: usize,
     ) -> Self {
         let mut sums = BTreeMap::new();
         let mut dropped = 0;
-        for (source, counters) in rows.iter().filter(|(_, counters)| counters.dropped > 0) {
+        for (source, counts) in rows.iter().filter(|(_, counts)| counts.dropped() > 0) {
             let network = if by == DropsBy::Prefix {
                 prefix(*source)
             } else {
@@ -66,10 +67,10 @@ impl Droppers {
                 dropped: 0,
             });
             sum.sources += 1;
-            sum.packets += counters.packets;
-            sum.bytes += counters.bytes;
-            sum.dropped += counters.dropped;
-            dropped += counters.dropped;
+            sum.packets += counts.packets();
+            sum.bytes += counts.state.bytes;
+            sum.dropped += counts.dropped();
+            dropped += counts.dropped();
         }
         let total = sums.len();
         let mut rows: Vec<_> = sums.into_values().collect();
@@ -144,32 +145,47 @@ impl Droppers {
 
 /// What was added since `before`. A source whose counters shrank had been evicted in between and counts anew.
 pub(super) fn since(
-    now: &[(IpNet, SourceCounters)],
-    before: &[(IpNet, SourceCounters)],
-) -> Vec<(IpNet, SourceCounters)> {
+    now: &[(IpNet, SourceCounts)],
+    before: &[(IpNet, SourceCounts)],
+) -> Vec<(IpNet, SourceCounts)> {
     let earlier: BTreeMap<_, _> = before.iter().copied().collect();
     now.iter()
-        .map(|(network, counters)| {
+        .map(|(network, counts)| {
             let before = earlier.get(network).copied().unwrap_or_default();
-            let added = SourceCounters {
-                packets: grown(counters.packets, before.packets),
-                bytes: grown(counters.bytes, before.bytes),
-                syns: grown(counters.syns, before.syns),
-                dropped: grown(counters.dropped, before.dropped),
-                ..*counters
+            let added = SourceCounts {
+                state: state_since(&counts.state, &before.state),
+                blocked: grown(counts.blocked, before.blocked),
             };
             (*network, added)
         })
         .collect()
 }
 
-/// IPv4 /24, IPv6 /48: about what one site holds.
-fn prefix(source: IpNet) -> IpNet {
-    match source {
-        IpNet::V4(v4) => Ipv4Net::new(v4.addr(), 24).map(|net| IpNet::V4(net.trunc())),
-        IpNet::V6(v6) => Ipv6Net::new(v6.addr(), 48).map(|net| IpNet::V6(net.trunc())),
+/// Counters of 32 bits wrap; those of 64 tell whether the state is the same one.
+fn state_since(now: &SourceState, before: &SourceState) -> SourceState {
+    if now.packets < before.packets || now.first_seen != before.first_seen {
+        return *now;
     }
-    .unwrap_or(source)
+    let mut drops = now.drops;
+    for (now, before) in drops.iter_mut().zip(before.drops) {
+        *now = now.wrapping_sub(before);
+    }
+    SourceState {
+        packets: now.packets - before.packets,
+        bytes: grown(now.bytes, before.bytes),
+        syns: now.syns.wrapping_sub(before.syns),
+        drops,
+        ..*now
+    }
+}
+
+/// IPv4 /24, IPv6 /48: about what one site holds. A blocked prefix that is wider stands for itself.
+fn prefix(source: IpNet) -> IpNet {
+    let wider = match source {
+        IpNet::V4(v4) => Ipv4Net::new(v4.addr(), v4.prefix_len().min(24)).map(IpNet::V4),
+        IpNet::V6(v6) => Ipv6Net::new(v6.addr(), v6.prefix_len().min(48)).map(IpNet::V6),
+    };
+    wider.map_or(source, |network| network.trunc())
 }
 
 fn as_text<S: Serializer>(network: &IpNet, serializer: S) -> Result<S::Ok, S::Error> {
@@ -180,16 +196,17 @@ fn as_text<S: Serializer>(network: &IpNet, serializer: S) -> Result<S::Ok, S::Er
 mod tests {
     use super::*;
 
-    fn row(source: &str, packets: u64, dropped: u64) -> (IpNet, SourceCounters) {
-        let counters = SourceCounters {
+    fn row(source: &str, packets: u64, dropped: u32) -> (IpNet, SourceCounts) {
+        let state = SourceState {
             packets,
-            dropped,
-            ..SourceCounters::default()
+            drops: [0, dropped, 0, 0],
+            ..SourceState::default()
         };
-        (network::parse(source).expect(source).network, counters)
+        let counts = SourceCounts { state, blocked: 0 };
+        (network::parse(source).expect(source).network, counts)
     }
 
-    fn rows() -> Vec<(IpNet, SourceCounters)> {
+    fn rows() -> Vec<(IpNet, SourceCounts)> {
         vec![
             row("198.18.0.1", 10, 4),
             row("198.18.0.200", 10, 3),
@@ -230,6 +247,21 @@ mod tests {
     }
 
     #[test]
+    fn a_blocked_prefix_stands_for_itself_if_it_is_wider_than_a_site() {
+        let mut rows = rows();
+        rows.push(row("198.18.1.128/25", 2, 2));
+        rows.push(row("198.16.0.0/15", 9, 9));
+        let found = Droppers::new(true, DropsBy::Prefix, &rows, 2);
+        assert_eq!(
+            listed(&found),
+            [
+                ("198.16.0.0/15".into(), 1, 9),
+                ("198.18.1.0/24".into(), 2, 8)
+            ]
+        );
+    }
+
+    #[test]
     fn the_table_says_how_many_rows_were_left_out() {
         let (mut out, captured) = Out::capture();
         Droppers::new(true, DropsBy::Prefix, &rows(), 1)
@@ -244,6 +276,13 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_of_32_bits_that_wrapped_still_grew() {
+        let before = [row("198.18.0.1", 10, u32::MAX)];
+        let now = [row("198.18.0.1", 15, 4)];
+        assert_eq!(since(&now, &before)[0].1.dropped(), 5);
+    }
+
+    #[test]
     fn a_difference_takes_new_and_evicted_sources_whole() {
         let before = [row("198.18.0.1", 10, 4), row("198.18.0.2", 90, 80)];
         let now = [
@@ -253,7 +292,7 @@ mod tests {
         ];
         let dropped: Vec<_> = since(&now, &before)
             .iter()
-            .map(|(_, c)| c.dropped)
+            .map(|(_, counts)| counts.dropped())
             .collect();
         assert_eq!(dropped, [2, 2, 1]);
     }

@@ -11,6 +11,9 @@ use crate::admin::api::{Drops, InterfaceTally, OutcomeTally, Tally, Verdict};
 /// Reasons that happened, the largest first, their sum, and what passed.
 pub(super) fn by_reason(drops: &Drops, top: usize, out: &mut Out) -> io::Result<()> {
     explain_mode(drops.enforcing, out)?;
+    if drops.would_drop.packets > 0 && drops.would_drop != drops.dropped {
+        return by_reason_and_verdict(drops, top, out);
+    }
     let mut table = Table::new([
         ("REASON", Align::Left),
         ("PACKETS", Align::Right),
@@ -48,6 +51,59 @@ pub(super) fn by_reason(drops: &Drops, top: usize, out: &mut Out) -> io::Result<
         ]);
     }
     table.write(out)
+}
+
+/// As [`by_reason`], for a shield that enforced at times only: what was dropped and what passed all the same apart.
+fn by_reason_and_verdict(drops: &Drops, top: usize, out: &mut Out) -> io::Result<()> {
+    let mut table = Table::new([
+        ("REASON", Align::Left),
+        ("VERDICT", Align::Left),
+        ("PACKETS", Align::Right),
+        ("BYTES", Align::Right),
+        ("SHARE", Align::Right),
+    ]);
+    let carried_out = |all: Tally, would_drop: Tally| Tally {
+        packets: all.packets.saturating_sub(would_drop.packets),
+        bytes: all.bytes.saturating_sub(would_drop.bytes),
+    };
+    let mut rows: Vec<(&str, &str, Tally)> = Vec::new();
+    for outcome in &drops.outcomes {
+        if outcome.verdict == Verdict::Drop {
+            let all = tally(outcome);
+            let done = carried_out(all, outcome.would_drop);
+            rows.push((&outcome.reason, "drop", done));
+            rows.push((&outcome.reason, "would-drop", outcome.would_drop));
+        }
+    }
+    rows.retain(|(_, _, tally)| tally.packets > 0);
+    rows.sort_by_key(|(_, _, tally)| std::cmp::Reverse(tally.packets));
+    rows.truncate(top);
+    let done = carried_out(drops.dropped, drops.would_drop);
+    rows.push(("all", "drop", done));
+    rows.push(("all", "would-drop", drops.would_drop));
+    let passed = drops.outcomes.iter().filter(|o| o.verdict == Verdict::Pass);
+    rows.extend(passed.map(|outcome| (outcome.reason.as_str(), "pass", tally(outcome))));
+    for (reason, verdict, tally) in rows {
+        let share = match verdict {
+            "pass" => String::new(),
+            _ => units::share(tally.packets, drops.dropped.packets),
+        };
+        table.row([
+            reason.to_owned(),
+            verdict.to_owned(),
+            units::count(tally.packets),
+            units::bytes(tally.bytes),
+            share,
+        ]);
+    }
+    table.write(out)
+}
+
+fn tally(outcome: &OutcomeTally) -> Tally {
+    Tally {
+        packets: outcome.packets,
+        bytes: outcome.bytes,
+    }
 }
 
 /// Each interface's drops, the largest first.
@@ -92,6 +148,7 @@ pub(super) fn since(now: &Drops, before: &Drops) -> Drops {
         enforcing: now.enforcing,
         dropped: tally_since(now.dropped, before.dropped),
         passed: tally_since(now.passed, before.passed),
+        would_drop: tally_since(now.would_drop, before.would_drop),
         outcomes: outcomes_since(&now.outcomes, &before.outcomes),
         interfaces: interfaces.collect(),
         samples: Vec::new(),
@@ -103,6 +160,7 @@ fn interface_since(now: &InterfaceTally, before: &InterfaceTally) -> InterfaceTa
         interface: now.interface.clone(),
         dropped: tally_since(now.dropped, before.dropped),
         passed: tally_since(now.passed, before.passed),
+        would_drop: tally_since(now.would_drop, before.would_drop),
         outcomes: outcomes_since(&now.outcomes, &before.outcomes),
     }
 }
@@ -114,6 +172,7 @@ fn outcomes_since(now: &[OutcomeTally], before: &[OutcomeTally]) -> Vec<OutcomeT
         .map(|(now, before)| OutcomeTally {
             packets: grown(now.packets, before.packets),
             bytes: grown(now.bytes, before.bytes),
+            would_drop: tally_since(now.would_drop, before.would_drop),
             ..now.clone()
         })
         .collect()
@@ -140,10 +199,10 @@ mod tests {
 
     fn totals(blocked: u64, malformed: u64, passed: u64) -> Totals {
         let mut totals = Totals::ZERO;
-        totals.of_mut(Outcome::Blocked).packets = blocked;
-        totals.of_mut(Outcome::Blocked).bytes = blocked * 64;
-        totals.of_mut(Outcome::Malformed).packets = malformed;
-        totals.of_mut(Outcome::Passed).packets = passed;
+        totals.place(Outcome::Blocked as usize).packets = blocked;
+        totals.place(Outcome::Blocked as usize).bytes = blocked * 64;
+        totals.place(Outcome::Malformed as usize).packets = malformed;
+        totals.place(Outcome::Passed as usize).packets = passed;
         totals
     }
 
@@ -165,6 +224,25 @@ mod tests {
              allowed            0       0 B\n\
              passed             7       0 B\n\
              non-ip             0       0 B\n"
+        );
+    }
+
+    #[test]
+    fn what_was_dropped_and_what_only_would_have_been_stand_apart() {
+        let mut both = totals(10, 0, 1);
+        both.place(Totals::SLOTS + Outcome::Blocked as usize)
+            .packets = 30;
+        let drops = view::drops(true, &[("eth0".into(), both)]);
+        assert_eq!(
+            text(|out| by_reason(&drops, 20, out)),
+            "REASON   VERDICT     PACKETS  BYTES  SHARE\n\
+             blocked  would-drop       30    0 B  75.0%\n\
+             blocked  drop             10  640 B  25.0%\n\
+             all      drop             10  640 B  25.0%\n\
+             all      would-drop       30    0 B  75.0%\n\
+             allowed  pass              0    0 B\n\
+             passed   pass              1    0 B\n\
+             non-ip   pass              0    0 B\n"
         );
     }
 

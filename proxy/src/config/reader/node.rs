@@ -190,10 +190,13 @@ impl<'a> Node<'a> {
     pub(in crate::config) fn table(&self) -> Option<Table<'a>> {
         let table = self.inline_table();
         if table.is_none() {
-            let bare = self.key.split('[').next().unwrap_or_default();
-            let hint = match self.value {
-                DeValue::Array(_) => format!("write [{bare}] in single brackets"),
-                _ => format!("write {bare} = {{ … }}"),
+            let hint = if self.key.ends_with(']') {
+                "write { … }".to_owned()
+            } else if self.value.is_array() {
+                format!("write [{}] in single brackets", without_indices(&self.key))
+            } else {
+                let name = self.key.rsplit('.').next().unwrap_or_default();
+                format!("write {name} = {{ … }}")
             };
             self.wrong_type("a table", &hint);
         }
@@ -244,6 +247,13 @@ impl<'a> Node<'a> {
         }
         inside
     }
+}
+
+/// `listen.limits` of `listen[0].limits`: as a header names it.
+fn without_indices(key: &str) -> String {
+    key.split('[')
+        .map(|part| part.split_once(']').map_or(part, |(_, rest)| rest))
+        .collect()
 }
 
 fn between<T>(range: &RangeInclusive<T>, show: impl Fn(&T) -> String) -> String {

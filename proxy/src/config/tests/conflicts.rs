@@ -57,6 +57,37 @@ fn values_that_clash_are_told_with_both_places() {
              (hint: remove or change one of them)",
         ),
         (
+            "[[shield.feeds]]\nname = \"a\"\nfile = \"/a\"\n[[shield.feeds]]\nname = \"a\"\nfile = \"/b\"",
+            "12: shield.feeds[1].name = \"a\": the same as shield.feeds[0].name on line 9 \
+             (hint: remove or change one of them)",
+        ),
+        (
+            "[[shield.feeds]]\nname = \"a\"\nfile = \"/a\"\n[[shield.feeds]]\nname = \"b\"\nfile = \"/a\"",
+            "13: shield.feeds[1].file = \"/a\": the same as shield.feeds[0].file on line 10 \
+             (hint: remove or change one of them)",
+        ),
+        (
+            "[shield.limits]\nsyn = { rate = 200, burst = 3 }",
+            "9: shield.limits.syn.burst = 3: less than 20 ms of the rate: the kernel's clock steps by up to 10 ms, \
+             and what comes within a step comes at once (hint: write a value from 4 to 6000, or change the rate)",
+        ),
+        (
+            "[shield.limits]\nudp = { rate = 51, burst = 1 }",
+            "9: shield.limits.udp.burst = 1: less than 20 ms of the rate: the kernel's clock steps by up to 10 ms, \
+             and what comes within a step comes at once (hint: write a value from 2 to 1530, or change the rate)",
+        ),
+        (
+            "[shield.limits.icmp]\nburst = 1_501\nrate = 50",
+            "9: shield.limits.icmp.burst = 1_501: more than 30 s of the rate, which is as far as the kernel keeps \
+             account (hint: write a value from 1 to 1500, or change the rate)",
+        ),
+        (
+            "[shield.limits]\nbytes = { rate = \"100MiB\", burst = \"1MiB\" }",
+            "9: shield.limits.bytes.burst = \"1MiB\": less than 20 ms of the rate: the kernel's clock steps by up to \
+             10 ms, and what comes within a step comes at once \
+             (hint: write a value from \"2MiB\" to \"3000MiB\", or change the rate)",
+        ),
+        (
             "[cache]\nmemory = \"1MiB\"\nmax_object = \"2MiB\"",
             "10: cache.max_object = \"2MiB\": larger than cache.memory, which is 1MiB \
              (hint: lower it, or raise cache.memory)",

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{invalid, valid};
+use weir_common::Policy;
+use weir_common::settings::CookieMode;
+
+use super::{BASE, invalid, valid};
 use crate::config::load;
 use crate::net::Transport;
 use crate::route::{HostPattern, PathPattern};
+use crate::xdp::{Feed, Limits, Rate, Sanity};
 
 #[test]
 fn every_shipped_example_is_valid() {
@@ -66,7 +70,7 @@ fn the_reference_says_default_exactly_where_it_shows_the_default() {
         assert_eq!(same, !shows_another, "line {}: {line}", index + 1);
         compared += 1;
     }
-    assert!(compared > 40, "only {compared} lines claim a default");
+    assert!(compared > 65, "only {compared} lines claim a default");
 }
 
 /// `… ; 100ms to 5m` in a key's comment is what the key's refusal names.
@@ -96,7 +100,7 @@ fn the_reference_says_each_bound_as_it_is() {
         );
         compared += 1;
     }
-    assert!(compared > 18, "only {compared} lines claim bounds");
+    assert!(compared > 20, "only {compared} lines claim bounds");
 }
 
 /// Key and both bounds of a line such as `drain = "30s"   # default: …; 0s to 1h`.
@@ -114,6 +118,33 @@ fn claimed_bounds(line: &str) -> Option<(&str, String, String)> {
     (numeric(&least) && numeric(&most)).then_some((key.trim(), least, most))
 }
 
+const SANITY: Sanity = Sanity {
+    malformed: Policy::Drop,
+    fragments: Policy::Drop,
+    bad_flags: Policy::Drop,
+    spoofed: Policy::Drop,
+    amplification: Policy::Drop,
+    icmp: Policy::Drop,
+    quic: Policy::Drop,
+    closed_ports: Policy::Pass,
+    non_ip: Policy::Pass,
+    pppoe: Policy::Pass,
+    inner_headers: false,
+};
+
+const LIMITS: Limits = Limits {
+    packets: Some(rate(50_000, 100_000)),
+    syn: Some(rate(200, 400)),
+    udp: Some(rate(2_000, 4_000)),
+    icmp: Some(rate(50, 100)),
+    bytes: Some(rate(125 << 20, 250 << 20)),
+    prefix_factor: 16,
+};
+
+const fn rate(rate: u64, burst: u64) -> Rate {
+    Rate { rate, burst }
+}
+
 #[test]
 fn the_minimal_file_gets_the_documented_defaults() {
     let settings = valid(&example("minimal.toml"));
@@ -124,8 +155,17 @@ fn the_minimal_file_gets_the_documented_defaults() {
     assert!(settings.shield.enforce);
     assert_eq!(settings.shield.pin_dir, Path::new("/sys/fs/bpf/weir"));
     assert_eq!(settings.shield.block_for, Duration::from_hours(1));
-    assert_eq!(settings.shield.malformed, weir_common::Policy::Drop);
-    assert_eq!(settings.shield.fragments, weir_common::Policy::Drop);
+    assert_eq!(settings.shield.feeds, []);
+    assert_eq!(
+        settings.shield.amplification_ports,
+        [53, 123, 161, 389, 1900, 11211]
+    );
+    assert_eq!(settings.shield.failsafe_ports, [22]);
+    assert!(!settings.shield.manage_sysctls);
+    assert_eq!(settings.shield.sanity, SANITY);
+    assert_eq!(settings.shield.limits, LIMITS);
+    assert_eq!(settings.shield.syn_cookies.mode, CookieMode::Auto);
+    assert_eq!(settings.shield.syn_cookies.start, 5_000);
     assert_eq!(settings.shield.tables.sources, 1_000_000);
     assert_eq!(settings.shield.tables.blocks, 1_000_000);
     assert_eq!(settings.shield.tables.prefixes, 65_536);
@@ -164,7 +204,7 @@ fn values_arrive_where_they_belong() {
         block = ["203.0.113.7", "2001:db8::/32"]
         block_for = "2days"
         fragments = "count"
-        sanity.malformed = "pass"
+        sanity = { malformed = "pass", quic = "count", closed_ports = "drop", inner_headers = true }
         tables = { sources = 0x800, blocks = 2048, prefixes = 128 }
         [limits]
         streams = 50
@@ -216,8 +256,17 @@ fn values_arrive_where_they_belong() {
         "repeated entries are one"
     );
     assert_eq!(shield.block.len(), 2);
-    assert_eq!(shield.malformed, weir_common::Policy::Pass);
-    assert_eq!(shield.fragments, weir_common::Policy::Count);
+    assert_eq!(
+        shield.sanity,
+        Sanity {
+            malformed: Policy::Pass,
+            fragments: Policy::Count,
+            quic: Policy::Count,
+            closed_ports: Policy::Drop,
+            inner_headers: true,
+            ..SANITY
+        }
+    );
     assert_eq!(shield.tables.sources, 2048);
     assert_eq!(settings.drain, Duration::ZERO);
     let listen = &settings.listen[0];
@@ -264,6 +313,109 @@ fn values_arrive_where_they_belong() {
         settings.log.access,
         crate::telemetry::AccessTarget::File("/var/log/weir.log".into())
     );
+}
+
+#[test]
+fn limits_cookies_ports_and_feeds_arrive_in_the_shield() {
+    let shield = valid(&format!(
+        r#"{BASE}
+        [shield]
+        feeds = [{{ name = "Spamhaus.v4", file = "/etc/weir/drop.txt", refresh = "90s" }}]
+        amplification_ports = []
+        failsafe_ports = [2222, 22, 2_222]
+        manage_sysctls = true
+        syn_cookies = {{ mode = "always", start = 7 }}
+        [[listen]]
+        address = "[::]:81"
+        [shield.limits]
+        packets = "off"
+        syn = {{ rate = 0x64, burst = 3_000 }}
+        bytes = {{ rate = 1_000_000, burst = "2MB" }}
+        prefix_factor = 1
+        [shield.limits.icmp]
+        rate = 1
+        burst = 30
+        "#
+    ))
+    .shield;
+    assert_eq!(
+        shield.feeds,
+        [Feed {
+            name: "Spamhaus.v4".into(),
+            file: "/etc/weir/drop.txt".into(),
+            refresh: Duration::from_secs(90),
+        }]
+    );
+    assert_eq!(shield.amplification_ports, [0; 0]);
+    assert_eq!(shield.failsafe_ports, [2222, 22], "repeated ports are one");
+    assert!(shield.manage_sysctls);
+    assert_eq!(shield.syn_cookies.mode, CookieMode::Always);
+    assert_eq!(shield.syn_cookies.start, 7);
+    assert_eq!(
+        shield.limits,
+        Limits {
+            packets: None,
+            syn: Some(rate(100, 3_000)),
+            icmp: Some(rate(1, 30)),
+            bytes: Some(rate(1_000_000, 2_000_000)),
+            prefix_factor: 1,
+            ..LIMITS
+        }
+    );
+}
+
+#[test]
+fn every_policy_can_be_each_of_the_three() {
+    for (name, policy) in [
+        ("drop", Policy::Drop),
+        ("count", Policy::Count),
+        ("pass", Policy::Pass),
+    ] {
+        let keys = "malformed bad_flags spoofed amplification icmp quic closed_ports non_ip pppoe";
+        let lines: Vec<String> = keys
+            .split(' ')
+            .map(|key| format!("{key} = \"{name}\"\n"))
+            .collect();
+        let shield = valid(&format!(
+            "{BASE}[shield]\nfragments = \"{name}\"\n[shield.sanity]\n{}",
+            lines.concat()
+        ))
+        .shield;
+        let expected = Sanity {
+            malformed: policy,
+            fragments: policy,
+            bad_flags: policy,
+            spoofed: policy,
+            amplification: policy,
+            icmp: policy,
+            quic: policy,
+            closed_ports: policy,
+            non_ip: policy,
+            pppoe: policy,
+            inner_headers: false,
+        };
+        assert_eq!(shield.sanity, expected);
+    }
+}
+
+#[test]
+fn every_limit_can_be_switched_off() {
+    let off: Vec<String> = ["packets", "syn", "udp", "icmp", "bytes"]
+        .iter()
+        .map(|key| format!("{key} = \"off\"\n"))
+        .collect();
+    let limits = valid(&format!("{BASE}[shield.limits]\n{}", off.concat()))
+        .shield
+        .limits;
+    let expected = Limits {
+        packets: None,
+        syn: None,
+        udp: None,
+        icmp: None,
+        bytes: None,
+        prefix_factor: 16,
+    };
+    assert_eq!(limits, expected);
 }
 
 fn examples() -> Vec<PathBuf> {

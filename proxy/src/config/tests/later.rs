@@ -9,28 +9,6 @@ fn keys_of_later_versions_are_refused_as_such() {
     for (header, keys) in [
         ("", &["cluster = { node = \"a\" }"][..]),
         ("[process]", &["user = \"weir\""]),
-        (
-            "[shield]",
-            &[
-                "feeds = []",
-                "amplification_ports = [53]",
-                "failsafe_ports = [22]",
-                "manage_sysctls = false",
-                "limits = { syn = { rate = 1, burst = 1 } }",
-                "syn_cookies = { mode = \"auto\" }",
-            ],
-        ),
-        (
-            "[shield.sanity]",
-            &[
-                "bad_flags = \"drop\"",
-                "spoofed = \"drop\"",
-                "amplification = \"drop\"",
-                "icmp = \"drop\"",
-                "quic = \"drop\"",
-                "closed_ports = \"pass\"",
-            ],
-        ),
         ("[limits]", &["min_body_rate = 500", "upgrades = 1"]),
         (
             "[[listen]]\naddress = \"[::]:81\"",
@@ -98,8 +76,8 @@ fn keys_of_later_versions_are_refused_as_such() {
 #[test]
 fn a_later_table_is_refused_at_its_header() {
     assert_eq!(
-        report("[shield.limits]\nsyn = { rate = 200, burst = 400 }"),
-        "8: shield.limits: `shield.limits` is not supported by this version of weir (hint: remove it)"
+        report("[cache.disk]\ndir = \"/var/cache/weir\""),
+        "8: cache.disk: `cache.disk` is not supported by this version of weir (hint: remove it)"
     );
 }
 

@@ -18,8 +18,24 @@ fn keys_and_types_are_checked() {
             "9: log.\"a b\" = 1: unknown key (hint: keys here: format, access, level)",
         ),
         (
+            "[cache]\ndsik = {}",
+            "9: cache.dsik: unknown key (hint: did you mean `disk`? This version of weir does not support it)",
+        ),
+        (
             "[shield]\nfeed = []",
-            "9: shield.feed = []: unknown key (hint: did you mean `feeds`? This version of weir does not support it)",
+            "9: shield.feed = []: unknown key (hint: did you mean `feeds`?)",
+        ),
+        (
+            "[shield.sanity]\nbad-flags = \"drop\"",
+            "9: shield.sanity.bad-flags = \"drop\": unknown key (hint: did you mean `bad_flags`?)",
+        ),
+        (
+            "[shield.limits]\nsyns = \"off\"",
+            "9: shield.limits.syns = \"off\": unknown key (hint: did you mean `syn`?)",
+        ),
+        (
+            "[shield.limits]\nudp = { rate = 2000, bust = 4000, burst = 4000 }",
+            "9: shield.limits.udp.bust = 4000: unknown key (hint: did you mean `burst`?)",
         ),
         (
             // A key after a table belongs to that table.
@@ -57,6 +73,54 @@ fn keys_and_types_are_checked() {
             "8: cache: expected a table, found an array (hint: write [cache] in single brackets)",
         ),
         (
+            "[[shield.limits]]\nudp = \"off\"",
+            "8: shield.limits: expected a table, found an array (hint: write [shield.limits] in single brackets)",
+        ),
+        (
+            "[shield]\nsanity = \"off\"",
+            "9: shield.sanity = \"off\": expected a table, found a string (hint: write sanity = { … })",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:81\"\nlimits = 3",
+            "10: listen[1].limits = 3: expected a table, found an integer (hint: write limits = { … })",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:81\"\n[[listen.limits]]",
+            "10: listen[1].limits: expected a table, found an array (hint: write [listen.limits] in single brackets)",
+        ),
+        (
+            "[shield]\nfeeds = [\"/etc/weir/drop.txt\"]",
+            "9: shield.feeds[0] = \"/etc/weir/drop.txt\": expected a table, found a string (hint: write { … })",
+        ),
+        (
+            "[shield.feeds]\nname = \"a\"",
+            "8: shield.feeds: expected tables, found a table (hint: write [[shield.feeds]])",
+        ),
+        (
+            "[shield]\nfailsafe_ports = 22",
+            "9: shield.failsafe_ports = 22: expected a list, found an integer (hint: put it in [ ])",
+        ),
+        (
+            "[shield]\nfailsafe_ports = [\"ssh\"]",
+            "9: shield.failsafe_ports[0] = \"ssh\": expected a whole number, found a string \
+             (hint: write a number from 1 to 65535)",
+        ),
+        (
+            "[shield.limits]\nudp = 5",
+            "9: shield.limits.udp = 5: expected a table or \"off\", found an integer \
+             (hint: write { rate = 2000, burst = 4000 } or \"off\")",
+        ),
+        (
+            "[shield.limits]\nbytes = \"125MiB\"",
+            "9: shield.limits.bytes = \"125MiB\": expected a table or \"off\", found a string \
+             (hint: write { rate = \"125MiB\", burst = \"250MiB\" } or \"off\")",
+        ),
+        (
+            "[shield.limits]\nudp = { rate = \"2KB\", burst = 4000 }",
+            "9: shield.limits.udp.rate = \"2KB\": expected a whole number, found a string \
+             (hint: write a number from 1 to 1099511627776)",
+        ),
+        (
             "[detect]\nname = \"a\"",
             "8: detect: expected tables, found a table (hint: write [[detect]])",
         ),
@@ -83,6 +147,22 @@ fn missing_keys_are_told_at_their_table() {
         (
             "[[route]]\npath = \"/x\"",
             "8: route[1].upstream: missing (hint: add upstream = the name of an [[upstream]], in quotes)",
+        ),
+        (
+            "[shield]\nlimits.syn.rate = 200",
+            "9: shield.limits.syn.burst: missing (hint: add burst = 400)",
+        ),
+        (
+            "[shield.limits]\nbytes = { burst = 1000 }",
+            "9: shield.limits.bytes.rate: missing (hint: add rate = \"125MiB\")",
+        ),
+        (
+            "[[shield.feeds]]\nname = \"a\"",
+            "8: shield.feeds[0].file: missing (hint: add file = \"/etc/weir/drop.txt\")",
+        ),
+        (
+            "[shield]\nfeeds = [{ file = \"/f\" }]",
+            "9: shield.feeds[0].name: missing (hint: add name = \"spamhaus\")",
         ),
         (
             "[[upstream]]\nname = \"b\"\nservers = [{ weight = 2 }]",
@@ -153,6 +233,42 @@ fn values_are_checked() {
         (
             "[shield]\nblock = [\"::/0\"]",
             "9: shield.block[0] = \"::/0\": blocks everyone, you included (hint: name the prefixes to block)",
+        ),
+        (
+            "[shield]\nfragments = \"block\"",
+            "9: shield.fragments = \"block\": not one of the possible values \
+             (hint: supported: \"drop\", \"count\", \"pass\")",
+        ),
+        (
+            "[shield.sanity]\nspoofed = \"dorp\"",
+            "9: shield.sanity.spoofed = \"dorp\": not one of the possible values (hint: did you mean \"drop\"?)",
+        ),
+        (
+            "[shield.sanity]\ninner_headers = \"drop\"",
+            "9: shield.sanity.inner_headers = \"drop\": expected true or false, found a string",
+        ),
+        (
+            "[shield.sanity]\nfragments = \"drop\"",
+            "9: shield.sanity.fragments = \"drop\": fragments is a key of [shield] itself (hint: move it to [shield])",
+        ),
+        (
+            "[shield.syn_cookies]\nmode = \"on\"",
+            "9: shield.syn_cookies.mode = \"on\": not one of the possible values \
+             (hint: supported: \"off\", \"auto\", \"always\")",
+        ),
+        (
+            "[[shield.feeds]]\nname = \"spam haus\"\nfile = \"/f\"",
+            "9: shield.feeds[0].name = \"spam haus\": not a name for a feed \
+             (hint: write 1 to 26 letters, digits, '-', '_' or '.')",
+        ),
+        (
+            "[[shield.feeds]]\nname = \"abcdefghijklmnopqrstuvwxyz0\"\nfile = \"/f\"",
+            "9: shield.feeds[0].name = \"abcdefghijklmnopqrstuvwxyz0\": not a name for a feed \
+             (hint: write 1 to 26 letters, digits, '-', '_' or '.')",
+        ),
+        (
+            "[[shield.feeds]]\nname = \"a\"\nfile = \"drop.txt\"",
+            "10: shield.feeds[0].file = \"drop.txt\": not an absolute path (hint: write the whole path, from /)",
         ),
         (
             "[[upstream]]\nname = \"a b\"\nservers = [\"http://b\"]",
@@ -227,6 +343,51 @@ fn bounds_are_inclusive_and_named() {
             "from 64 to 1048576",
         ),
         (
+            "[shield]\nfailsafe_ports = [1, 65535]",
+            "[shield]\nfailsafe_ports = [0]",
+            "from 1 to 65535",
+        ),
+        (
+            "[shield]\namplification_ports = []",
+            "[shield]\namplification_ports = [65536]",
+            "from 1 to 65535",
+        ),
+        (
+            "[shield.limits]\nsyn = { rate = 1, burst = 1 }",
+            "[shield.limits]\nsyn = { rate = 0, burst = 1 }",
+            "from 1 to 1099511627776",
+        ),
+        (
+            "[shield.limits]\npackets = { rate = 1_099_511_627_776, burst = 1_099_511_627_776 }",
+            "[shield.limits]\npackets = { rate = 1_099_511_627_777, burst = 1_099_511_627_776 }",
+            "from 1 to 1099511627776",
+        ),
+        (
+            "[shield.limits]\nicmp = { rate = 1, burst = 1 }",
+            "[shield.limits]\nicmp = { rate = 1, burst = 0 }",
+            "from 1 to 32985348833280",
+        ),
+        (
+            "[shield.limits]\nbytes = { rate = \"1TiB\", burst = \"30TiB\" }",
+            "[shield.limits]\nbytes = { rate = \"1TiB\", burst = \"31TiB\" }",
+            "from 1 to 30TiB",
+        ),
+        (
+            "[shield.limits]\nprefix_factor = 65_536",
+            "[shield.limits]\nprefix_factor = 65_537",
+            "from 1 to 65536",
+        ),
+        (
+            "[shield.syn_cookies]\nstart = 100_000_000",
+            "[shield.syn_cookies]\nstart = 0",
+            "from 1 to 100000000",
+        ),
+        (
+            "[[shield.feeds]]\nname = \"a\"\nfile = \"/f\"\nrefresh = \"1week\"",
+            "[[shield.feeds]]\nname = \"a\"\nfile = \"/f\"\nrefresh = \"999ms\"",
+            "from 1s to 7days",
+        ),
+        (
             "[limits]\nheader_bytes = \"8KiB\"",
             "[limits]\nheader_bytes = \"8191B\"",
             "from 8KiB to 1MiB",
@@ -284,4 +445,41 @@ fn bounds_are_inclusive_and_named() {
         assert_eq!(problem.message, "out of bounds", "{outside}");
         assert!(problem.hint.contains(hint), "{outside}: {}", problem.hint);
     }
+}
+
+#[test]
+fn a_list_of_ports_has_as_many_as_the_program_has_room_for() {
+    let list = |key: &str, count: u16| {
+        let ports: Vec<String> = (1..=count).map(|port| port.to_string()).collect();
+        format!("{BASE}[shield]\n{key} = [1, {}]", ports.join(", "))
+    };
+    for (key, most) in [("amplification_ports", 1024), ("failsafe_ports", 64)] {
+        valid(&list(key, most));
+        let told = invalid(&list(key, most + 2));
+        assert_eq!(told.problems.len(), 1, "{}", told.report());
+        // One more than the number: the first port stands twice.
+        assert_eq!(
+            told.problems[0].key,
+            format!("shield.{key}[{}]", most + 1),
+            "the first port too many"
+        );
+        assert_eq!(
+            told.problems[0].message,
+            format!("there can be at most {most} ports here")
+        );
+    }
+}
+
+#[test]
+fn there_are_at_most_64_feeds() {
+    let feeds = |count: usize| {
+        let feeds: Vec<String> = (0..count)
+            .map(|n| format!("[[shield.feeds]]\nname = \"n{n}\"\nfile = \"/{n}\"\n"))
+            .collect();
+        format!("{BASE}{}", feeds.concat())
+    };
+    valid(&feeds(64));
+    let told = invalid(&feeds(65));
+    assert_eq!(told.problems.len(), 1, "{}", told.report());
+    assert_eq!(told.problems[0].key, "shield.feeds[64]");
 }

@@ -1,22 +1,23 @@
 //! What the XDP program counted: totals by interface and outcome, and counters by source.
 
+use std::collections::HashMap as Rows;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use ipnet::IpNet;
-use weir_common::{InterfaceSlot, SourceCounters, Totals, maps};
+use weir_common::{InterfaceSlot, SourceState, Totals, batch, maps};
 
 use super::super::ShieldError;
-use super::keys::NetworkKey;
-use super::{SourceRow, capacity, open, typed, unusable};
+use super::keys::{key_of_source, source_of_key};
+use super::{capacity, duplicate, failure, open, typed, unusable};
 
 /// The counting maps.
 pub(super) struct Counters {
     totals: PerCpuArray<MapData, Totals>,
     interfaces: Array<MapData, InterfaceSlot>,
     lost: PerCpuArray<MapData, u64>,
-    v4: Sources<[u8; 4]>,
-    v6: Sources<[u8; 8]>,
+    sources: Sources,
 }
 
 impl Counters {
@@ -25,8 +26,7 @@ impl Counters {
             totals: typed(maps::TOTALS, path)?,
             interfaces: typed(maps::INTERFACES, path)?,
             lost: typed(maps::SAMPLES_LOST, path)?,
-            v4: Sources::open(maps::SOURCES4, path)?,
-            v6: Sources::open(maps::SOURCES6, path)?,
+            sources: Sources::open(path)?,
         })
     }
 
@@ -37,16 +37,18 @@ impl Counters {
             .map_err(|error| unusable(maps::INTERFACES, &error))
     }
 
+    pub(super) fn slot(&self, slot: u32) -> Result<InterfaceSlot, ShieldError> {
+        self.interfaces
+            .get(&slot, 0)
+            .map_err(|error| unusable(maps::INTERFACES, &error))
+    }
+
     pub(super) fn set_slot(
         &mut self,
         slot: u32,
         interface: InterfaceSlot,
     ) -> Result<(), ShieldError> {
-        let before = self
-            .interfaces
-            .get(&slot, 0)
-            .map_err(|error| unusable(maps::INTERFACES, &error))?;
-        if before.name != interface.name {
+        if self.slot(slot)?.name != interface.name {
             self.zero(slot)?;
         }
         self.interfaces
@@ -81,18 +83,14 @@ impl Counters {
         Ok(lost.iter().sum())
     }
 
-    pub(super) fn sources(&self) -> Result<Vec<SourceRow>, ShieldError> {
-        let mut rows = self.v4.rows()?;
-        rows.extend(self.v6.rows()?);
-        Ok(rows)
+    /// Every source that has a state.
+    pub(super) fn sources(&self) -> Result<Rows<IpNet, SourceState>, ShieldError> {
+        self.sources.rows()
     }
 
     /// `network` as [`keys::source`](super::keys::source) makes it.
-    pub(super) fn source(&self, network: IpNet) -> Result<Option<SourceRow>, ShieldError> {
-        match network {
-            IpNet::V4(_) => self.v4.row(&network),
-            IpNet::V6(_) => self.v6.row(&network),
-        }
+    pub(super) fn source(&self, network: &IpNet) -> Result<Option<SourceState>, ShieldError> {
+        self.sources.row(network)
     }
 
     fn zero(&mut self, slot: u32) -> Result<(), ShieldError> {
@@ -105,52 +103,46 @@ impl Counters {
     }
 }
 
-/// The sources of one address family.
-struct Sources<K: NetworkKey> {
-    name: &'static str,
+/// The sources of both address families.
+struct Sources {
     /// Entries.
     capacity: u32,
-    map: HashMap<MapData, K, SourceCounters>,
+    map: HashMap<MapData, [u8; 8], SourceState>,
+    fd: OwnedFd,
 }
 
-impl<K: NetworkKey + Eq + std::hash::Hash> Sources<K> {
-    fn open(name: &'static str, path: &impl Fn(&str) -> PathBuf) -> Result<Self, ShieldError> {
-        let data = open(name, path)?;
+impl Sources {
+    fn open(path: &impl Fn(&str) -> PathBuf) -> Result<Self, ShieldError> {
+        let data = open(maps::SOURCES, path)?;
         Ok(Self {
-            name,
             capacity: capacity(&data)?,
-            map: aya::maps::Map::from_map_data(data)
+            fd: duplicate(&data)?,
+            map: Map::from_map_data(data)
                 .and_then(HashMap::try_from)
-                .map_err(|error| unusable(name, &error))?,
+                .map_err(|error| unusable(maps::SOURCES, &error))?,
         })
     }
 
-    /// At most as many steps as the map has room for. Under a flood the map changes while it is walked, and the kernel
-    /// starts over when the key it stands at was evicted: then sources come twice (one is kept) and others are missing.
-    fn rows(&self) -> Result<Vec<SourceRow>, ShieldError> {
-        let mut found = std::collections::HashMap::new();
-        for item in self.map.iter().take(self.capacity as usize) {
-            let (key, counters) = item.map_err(|error| unusable(self.name, &error))?;
-            found.insert(key, counters);
-        }
-        let rows = found.into_iter().map(|(key, counters)| SourceRow {
-            network: key.network(),
-            counters,
-        });
-        Ok(rows.collect())
+    /// Bucket by bucket, so that a source is there once, however much the map changes meanwhile.
+    fn rows(&self) -> Result<Rows<IpNet, SourceState>, ShieldError> {
+        let mut rows = Rows::new();
+        batch::walk(
+            self.fd.as_fd(),
+            ([0_u8; 8], SourceState::default()),
+            self.capacity as usize * 2,
+            |key, state| {
+                rows.insert(source_of_key(key), state);
+            },
+        )
+        .map_err(|error| failure("read", maps::SOURCES, &error))?;
+        Ok(rows)
     }
 
-    fn row(&self, network: &IpNet) -> Result<Option<SourceRow>, ShieldError> {
-        let Some(key) = K::of(network) else {
-            return Ok(None);
-        };
-        match self.map.get(&key, 0) {
-            Ok(counters) => Ok(Some(SourceRow {
-                network: *network,
-                counters,
-            })),
+    fn row(&self, network: &IpNet) -> Result<Option<SourceState>, ShieldError> {
+        match self.map.get(&key_of_source(network), 0) {
+            Ok(state) => Ok(Some(state)),
             Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(unusable(self.name, &error)),
+            Err(error) => Err(unusable(maps::SOURCES, &error)),
         }
     }
 }

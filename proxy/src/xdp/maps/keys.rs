@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use aya::Pod;
 use aya::maps::lpm_trie;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use weir_common::addr::prefix64;
-use weir_common::{ShieldSettings, maps};
+use weir_common::addr::{BLOCK64_MARKER, block64_key, source_key};
+use weir_common::{ShieldSettings, Source, maps};
 
 use super::super::List;
 
@@ -17,32 +17,30 @@ pub(super) enum Table {
     Allow6,
     Block4,
     Block6,
-    Block6Prefix64,
     BlockLpm4,
     BlockLpm6,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Allow4,
         Self::Allow6,
         Self::Block4,
         Self::Block6,
-        Self::Block6Prefix64,
         Self::BlockLpm4,
         Self::BlockLpm6,
     ];
 
     /// The map that holds `network`'s entry in `list`. A hash hit costs the kernel a tenth of a walk through a big
-    /// trie, so what is exact goes into a hash; the allowlist is short, so it has tries only.
+    /// trie, so what is exact goes into a hash, but for the one address of a /64 that looks like its prefix there; the
+    /// allowlist is short, so it has tries only.
     pub(super) fn of(list: List, network: &IpNet) -> Self {
         match (list, network, network.prefix_len()) {
             (List::Allow, IpNet::V4(_), _) => Self::Allow4,
             (List::Allow, IpNet::V6(_), _) => Self::Allow6,
             (List::Block, IpNet::V4(_), 32) => Self::Block4,
             (List::Block, IpNet::V4(_), _) => Self::BlockLpm4,
-            (List::Block, IpNet::V6(_), 128) => Self::Block6,
-            (List::Block, IpNet::V6(_), 64) => Self::Block6Prefix64,
+            (List::Block, IpNet::V6(v6), _) if <[u8; 16]>::of_v6(v6).is_some() => Self::Block6,
             (List::Block, IpNet::V6(_), _) => Self::BlockLpm6,
         }
     }
@@ -54,6 +52,11 @@ impl Table {
         }
     }
 
+    /// Whether its pre-tests are those of exact addresses.
+    pub(super) fn is_exact(self) -> bool {
+        matches!(self, Self::Block4 | Self::Block6)
+    }
+
     /// Name of the map.
     pub(super) fn map(self) -> &'static str {
         match self {
@@ -61,7 +64,6 @@ impl Table {
             Self::Allow6 => maps::ALLOW_LPM6,
             Self::Block4 => maps::BLOCK4,
             Self::Block6 => maps::BLOCK6,
-            Self::Block6Prefix64 => maps::BLOCK6_64,
             Self::BlockLpm4 => maps::BLOCK_LPM4,
             Self::BlockLpm6 => maps::BLOCK_LPM6,
         }
@@ -71,12 +73,15 @@ impl Table {
     pub(super) fn bit(self) -> u32 {
         match self {
             Self::Allow4 => ShieldSettings::LIST_ALLOW4,
-            Self::Allow6 => ShieldSettings::LIST_ALLOW6,
+            Self::Allow6 => {
+                ShieldSettings::LIST_ALLOW6 | (ALL_CLASSES * ShieldSettings::LIST_ALLOW6_CLASS)
+            }
             Self::Block4 => ShieldSettings::LIST_BLOCK4,
             Self::Block6 => ShieldSettings::LIST_BLOCK6,
-            Self::Block6Prefix64 => ShieldSettings::LIST_BLOCK6_64,
             Self::BlockLpm4 => ShieldSettings::LIST_BLOCK_LPM4,
-            Self::BlockLpm6 => ShieldSettings::LIST_BLOCK_LPM6,
+            Self::BlockLpm6 => {
+                ShieldSettings::LIST_BLOCK_LPM6 | (ALL_CLASSES * ShieldSettings::LIST_BLOCK6_CLASS)
+            }
         }
     }
 
@@ -86,8 +91,7 @@ impl Table {
             Self::Allow4 => "allowed IPv4 prefixes",
             Self::Allow6 => "allowed IPv6 prefixes",
             Self::Block4 => "blocked IPv4 addresses",
-            Self::Block6 => "blocked IPv6 addresses",
-            Self::Block6Prefix64 => "blocked IPv6 /64 prefixes",
+            Self::Block6 => "blocked IPv6 addresses and /64 prefixes",
             Self::BlockLpm4 => "blocked IPv4 prefixes",
             Self::BlockLpm6 => "blocked IPv6 prefixes",
         }
@@ -107,16 +111,59 @@ pub(super) fn canonical(network: IpNet) -> IpNet {
     network.trunc()
 }
 
+/// A bit for each of [`weir_common::bits::CLASSES6`].
+const ALL_CLASSES: u32 = 7;
+
 /// What `address` is counted as: IPv4 by address, IPv6 by /64.
 pub(super) fn source(address: IpAddr) -> IpNet {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpNet::from(IpAddr::V4(v4)),
-        IpAddr::V6(v6) => prefix64(v6.octets()).network(),
+        IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, 64).trunc()),
     }
+}
+
+/// An address as the program has it.
+pub(super) fn packet_source(address: IpAddr) -> Source {
+    match address {
+        IpAddr::V4(v4) => Source::V4(v4.to_bits()),
+        IpAddr::V6(v6) => Source::V6(halves(v6)),
+    }
+}
+
+/// The first and the last 64 bits.
+pub(super) fn halves(address: Ipv6Addr) -> [u64; 2] {
+    let bits = address.to_bits();
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the last 64 bits are wanted"
+    )]
+    let tail = bits as u64;
+    #[allow(clippy::cast_possible_truncation, reason = "64 bits are left")]
+    let head = (bits >> 64) as u64;
+    [head, tail]
+}
+
+/// The key of the `SOURCES` map for `network`, as [`source`] makes it.
+pub(super) fn key_of_source(network: &IpNet) -> [u8; 8] {
+    source_key(packet_source(network.addr())).to_be_bytes()
+}
+
+/// The source that a key of the `SOURCES` map stands for.
+pub(super) fn source_of_key(key: [u8; 8]) -> IpNet {
+    let [m0, m1, m2, m3, a, b, c, d] = key;
+    let v4 = IpAddr::from([a, b, c, d]);
+    if key_of_source(&IpNet::from(v4)) == key {
+        return IpNet::from(v4);
+    }
+    let head = u64::from_be_bytes([m0, m1, m2, m3, a, b, c, d]);
+    let address = Ipv6Addr::from_bits(u128::from(head) << 64);
+    IpNet::V6(Ipv6Net::new_assert(address, 64))
 }
 
 /// A map key that stands for a network.
 pub(super) trait NetworkKey: Pod {
+    /// Any key, to fill a buffer with.
+    const ANY: Self;
     /// The key of `network`, if a map with such keys can hold it.
     fn of(network: &IpNet) -> Option<Self>;
     /// The network the key stands for.
@@ -124,6 +171,8 @@ pub(super) trait NetworkKey: Pod {
 }
 
 impl NetworkKey for [u8; 4] {
+    const ANY: Self = [0; 4];
+
     fn of(network: &IpNet) -> Option<Self> {
         match network {
             IpNet::V4(v4) if v4.prefix_len() == 32 => Some(v4.addr().octets()),
@@ -136,44 +185,58 @@ impl NetworkKey for [u8; 4] {
     }
 }
 
-impl NetworkKey for [u8; 8] {
-    fn of(network: &IpNet) -> Option<Self> {
-        match network {
-            IpNet::V6(v6) if v6.prefix_len() == 64 => Some(prefix64(v6.addr().octets())),
-            _ => None,
-        }
-    }
-
-    fn network(&self) -> IpNet {
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(self);
-        IpNet::V6(Ipv6Net::new_assert(octets.into(), 64))
-    }
-}
-
+/// Whole IPv6 addresses, and /64 prefixes by [`block64_key`].
 impl NetworkKey for [u8; 16] {
+    const ANY: Self = [0; 16];
+
     fn of(network: &IpNet) -> Option<Self> {
         match network {
-            IpNet::V6(v6) if v6.prefix_len() == 128 => Some(v6.addr().octets()),
-            _ => None,
+            IpNet::V6(v6) => Self::of_v6(v6),
+            IpNet::V4(_) => None,
         }
     }
 
     fn network(&self) -> IpNet {
-        IpNet::from(IpAddr::from(*self))
+        let address = Ipv6Addr::from(*self);
+        let [_, tail] = halves(address);
+        let prefix_len = if tail == BLOCK64_MARKER { 64 } else { 128 };
+        IpNet::V6(Ipv6Net::new_assert(address, prefix_len).trunc())
     }
 }
 
-impl NetworkKey for lpm_trie::Key<[u8; 4]> {
+/// The key in the `BLOCK6` map.
+trait Exact6: Sized {
+    fn of_v6(network: &Ipv6Net) -> Option<Self>;
+}
+
+impl Exact6 for [u8; 16] {
+    fn of_v6(network: &Ipv6Net) -> Option<Self> {
+        let [head, tail] = halves(network.addr());
+        match network.prefix_len() {
+            128 if tail != BLOCK64_MARKER => Some(network.addr().octets()),
+            64 => Some(block64_key(head)),
+            _ => None,
+        }
+    }
+}
+
+/// The address and four zeros: in a trie the value lies right behind the key, and the kernel wants it aligned.
+impl NetworkKey for lpm_trie::Key<[u8; 8]> {
+    const ANY: Self = Self::new(0, [0; 8]);
+
     fn of(network: &IpNet) -> Option<Self> {
         match network {
-            IpNet::V4(v4) => Some(Self::new(v4.prefix_len().into(), v4.addr().octets())),
+            IpNet::V4(v4) => {
+                let [a, b, c, d] = v4.addr().octets();
+                Some(Self::new(v4.prefix_len().into(), [a, b, c, d, 0, 0, 0, 0]))
+            }
             IpNet::V6(_) => None,
         }
     }
 
     fn network(&self) -> IpNet {
-        let address = Ipv4Addr::from(self.data());
+        let [a, b, c, d, ..] = self.data();
+        let address = Ipv4Addr::new(a, b, c, d);
         IpNet::V4(Ipv4Net::new_assert(
             address,
             prefix_len(self.prefix_len(), 32),
@@ -182,6 +245,8 @@ impl NetworkKey for lpm_trie::Key<[u8; 4]> {
 }
 
 impl NetworkKey for lpm_trie::Key<[u8; 16]> {
+    const ANY: Self = Self::new(0, [0; 16]);
+
     fn of(network: &IpNet) -> Option<Self> {
         match network {
             IpNet::V6(v6) => Some(Self::new(v6.prefix_len().into(), v6.addr().octets())),
@@ -206,6 +271,9 @@ fn prefix_len(key: u32, max: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An address that ends as the keys of /64 prefixes do.
+    const MARKED: &str = "2001:db8::9d3a:f16c:58e7:2b4/128";
 
     fn net(text: &str) -> IpNet {
         text.parse().expect("a prefix")
@@ -235,7 +303,8 @@ mod tests {
             ("192.0.2.0/24", Table::BlockLpm4, Table::Allow4),
             ("0.0.0.0/0", Table::BlockLpm4, Table::Allow4),
             ("2001:db8::1/128", Table::Block6, Table::Allow6),
-            ("2001:db8::/64", Table::Block6Prefix64, Table::Allow6),
+            ("2001:db8::/64", Table::Block6, Table::Allow6),
+            (MARKED, Table::BlockLpm6, Table::Allow6),
             ("2001:db8::/63", Table::BlockLpm6, Table::Allow6),
             ("2001:db8::/65", Table::BlockLpm6, Table::Allow6),
         ] {
@@ -255,18 +324,18 @@ mod tests {
             assert_eq!(key.network(), network);
         }
         there_and_back::<[u8; 4]>("192.0.2.1/32");
-        there_and_back::<[u8; 8]>("2001:db8:0:1::/64");
+        there_and_back::<[u8; 16]>("2001:db8:0:1::/64");
         there_and_back::<[u8; 16]>("2001:db8::1/128");
-        there_and_back::<lpm_trie::Key<[u8; 4]>>("192.0.2.0/24");
+        there_and_back::<lpm_trie::Key<[u8; 8]>>("192.0.2.0/24");
         there_and_back::<lpm_trie::Key<[u8; 16]>>("2001:db8::/33");
     }
 
     #[test]
     fn a_map_never_gets_a_network_of_another_shape() {
         assert!(<[u8; 4]>::of(&net("192.0.2.0/24")).is_none());
-        assert!(<[u8; 8]>::of(&net("2001:db8::/65")).is_none());
-        assert!(<[u8; 16]>::of(&net("2001:db8::/64")).is_none());
-        assert!(lpm_trie::Key::<[u8; 4]>::of(&net("2001:db8::/64")).is_none());
+        assert!(<[u8; 16]>::of(&net("2001:db8::/65")).is_none());
+        assert!(<[u8; 16]>::of(&net(MARKED)).is_none());
+        assert!(lpm_trie::Key::<[u8; 8]>::of(&net("2001:db8::/64")).is_none());
         assert!(lpm_trie::Key::<[u8; 16]>::of(&net("192.0.2.0/24")).is_none());
     }
 
@@ -279,6 +348,13 @@ mod tests {
         ] {
             let address: IpAddr = address.parse().expect("an address");
             assert_eq!(source(address), net(network));
+        }
+    }
+
+    #[test]
+    fn a_source_and_its_key_stand_for_each_other() {
+        for network in ["192.0.2.1/32", "2001:db8:0:1::/64", "0.0.0.0/32", "::/64"] {
+            assert_eq!(source_of_key(key_of_source(&net(network))), net(network));
         }
     }
 

@@ -1,128 +1,222 @@
-//! The allow and block lists: seven maps and the settings' bits that say which of them hold anything.
+//! The allow and block lists: the set in force, and the settings' bits that say which of its maps hold anything.
 //!
 //! The XDP program does not look into a map whose bit is clear, so a bit is set before the first entry goes in and
 //! cleared only when the map is empty. Every method that writes takes the [`Lock`] as its proof that nobody else does.
+//! Other processes put other sets into force, so each method first looks which one is.
 
-use std::collections::{BTreeMap, HashSet};
+use std::thread;
+use std::time::Duration;
 
-use aya::maps::{Array, MapData, MapError};
 use ipnet::IpNet;
-use nix::errno::Errno;
-use weir_common::{Entry, ShieldSettings};
+use weir_common::time::epoch;
+use weir_common::{Entry, Note, ShieldSettings, Text, bits};
 
-use super::super::error::errno;
-use super::super::pins::Lock;
-use super::super::{List, ListedEntry, ShieldError};
-use super::entries::Entries;
-use super::keys::{Table, canonical};
-use super::shape::Shape;
+use super::super::pins::{Lock, PinDir};
+use super::super::{List, ListedEntry, ShieldError, Tables};
+use super::generation::{self, Generations};
+use super::is_full;
+use super::keys::Table;
+use super::notes::{Notes, Read};
+use super::set::{Places, Set, in_force, other};
 
 /// The lists.
 pub(super) struct Lists {
-    /// In the order of [`Table::ALL`].
-    pub(super) maps: Vec<ListMap>,
-    pub(super) settings: Array<MapData, ShieldSettings>,
+    pub(super) pins: PinDir,
+    pub(super) generations: Generations,
+    pub(super) places: Places,
+    pub(super) notes: Notes,
+    /// As of the last look.
+    pub(super) set: Set,
+    /// Entries removed since the pre-tests were last compared with what is listed.
+    pub(super) removed: usize,
+    /// Sweeps since then.
+    pub(super) sweeps: u32,
 }
 
-/// One list map.
-pub(super) struct ListMap {
-    pub(super) table: Table,
-    /// Entries.
-    pub(super) capacity: u32,
-    pub(super) entries: Box<dyn Entries>,
-}
-
-/// How many live entries the lists have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Census {
-    /// Of the blocklist.
-    pub blocks: usize,
-    /// Of the allowlist.
-    pub allows: usize,
-}
-
-impl Census {
-    fn of_mut(&mut self, list: List) -> &mut usize {
-        match list {
-            List::Allow => &mut self.allows,
-            List::Block => &mut self.blocks,
-        }
-    }
-}
-
-/// An entry that had expired when the lists were walked.
+/// An entry to be added.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expired(Table, IpNet);
+pub(super) struct NewEntry {
+    /// 0 = never.
+    pub(super) expires_ns: u64,
+    pub(super) added_ns: u64,
+    pub(super) note: Note,
+}
 
 impl Lists {
-    /// Adds `entry`, unless the one that is there [stays](replaces).
+    /// Opens the lists that an earlier weir made.
+    pub(super) fn open(pins: &PinDir) -> Result<Self, ShieldError> {
+        let (generations, places) = (Generations::open(pins)?, Places::open(pins)?);
+        let (_, set) = current(pins, None)?;
+        let set = set.expect("invariant: no set was open");
+        Self::new(pins, generations, places, set)
+    }
+
+    /// Opens the lists; what is missing of them is made, with room for what `tables` say.
+    pub(super) fn open_or_make(
+        pins: &PinDir,
+        lock: &Lock,
+        tables: &Tables,
+    ) -> Result<Self, ShieldError> {
+        let (mut generations, mut places) = (Generations::open(pins)?, Places::open(pins)?);
+        generations.finish(lock, pins)?;
+        places.finish(lock, pins)?;
+        let settings = generation::read(pins)?;
+        if let Some(settings) = settings
+            && let Some(set) = Set::open(pins, in_force(&settings))?
+        {
+            places.clear(lock, pins, other(set.index))?;
+            return Self::new(pins, generations, places, set);
+        }
+        // Nothing is listed yet, or somebody removed pins: the program goes on with the maps it has until it is shown
+        // others.
+        let index = settings.map_or(0, |settings| other(in_force(&settings)));
+        if settings.is_some() {
+            tracing::warn!("pins of the lists are missing: the lists start anew, empty");
+        }
+        let set = places.make(lock, pins, index, tables)?;
+        let settings = ShieldSettings {
+            set: u8::try_from(index).unwrap_or(0),
+            bits: u8::try_from(index).unwrap_or(0),
+            lists: 0,
+            exact_log2: bits::EXACT_LOG2_MIN,
+            seed: match settings {
+                Some(settings) => settings.seed,
+                None => generation::random_seed()?,
+            },
+            ..settings.unwrap_or(ShieldSettings::OPEN)
+        };
+        generations.publish(lock, pins, &settings)?;
+        places.clear(lock, pins, other(index))?;
+        Self::new(pins, generations, places, set)
+    }
+
+    fn new(
+        pins: &PinDir,
+        generations: Generations,
+        places: Places,
+        set: Set,
+    ) -> Result<Self, ShieldError> {
+        Ok(Self {
+            notes: Notes::open(pins)?,
+            pins: pins.clone(),
+            generations,
+            places,
+            set,
+            removed: 0,
+            sweeps: 0,
+        })
+    }
+
+    /// Adds an entry, unless the one that is there [stays](replaces).
     pub(super) fn insert(
         &mut self,
         lock: &Lock,
         list: List,
         network: &IpNet,
-        entry: &Entry,
+        new: &NewEntry,
     ) -> Result<(), ShieldError> {
+        let settings = self.begin(lock)?;
         let table = Table::of(list, network);
-        let map = self.map_mut(table);
-        let found = map
-            .entries
-            .get(network)
-            .map_err(|e| map.error("read", &e))?;
-        if found.is_some_and(|found| !replaces(entry, &found)) {
+        let found = self.get(table, network)?;
+        if let Some(found) = found
+            && !replaces(
+                new,
+                &self.notes.read(found.note, &mut Read::default())?,
+                &found,
+            )
+        {
             return Ok(());
         }
-        self.change_settings(lock, |settings| settings.lists |= table.bit())?;
-        let map = self.map_mut(table);
-        let Err(error) = map.entries.put(network, entry) else {
+        let entry = Entry {
+            hits: found.map_or(0, |found| found.hits),
+            ..self.entry(lock, network, new)?
+        };
+        self.set.bits.add(table, network, &settings)?;
+        if settings.lists & table.bit() == 0 {
+            let lists = settings.lists | table.bit();
+            self.publish(lock, &ShieldSettings { lists, ..settings })?;
+        }
+        let map = self.set.list_mut(table);
+        let Err(error) = map.entries.put(network, &entry) else {
             return Ok(());
         };
         // Expired entries take room until a sweep, and without a running weir nobody sweeps.
-        if !is_full(&error) || map.sweep(entry.added_ns)? == 0 {
+        if !is_full(&error) || map.sweep(new.added_ns)? == 0 {
             return Err(map.error("add to", &error));
         }
-        let again = map.entries.put(network, entry);
+        let again = map.entries.put(network, &entry);
         again.map_err(|error| map.error("add to", &error))
     }
 
     pub(super) fn remove(
         &mut self,
-        _lock: &Lock,
+        lock: &Lock,
         list: List,
         network: &IpNet,
     ) -> Result<bool, ShieldError> {
-        let map = self.map_mut(Table::of(list, network));
-        let removed = map.entries.delete(network);
-        removed.map_err(|error| map.error("remove from", &error))
+        self.begin(lock)?;
+        self.delete(Table::of(list, network), network)
     }
 
     /// The live entries of `list`, sorted.
-    pub(super) fn entries(&self, list: List, now_ns: u64) -> Result<Vec<ListedEntry>, ShieldError> {
-        let mut sorted = BTreeMap::new();
-        for map in self.maps.iter().filter(|map| map.table.list() == list) {
+    pub(super) fn entries(
+        &mut self,
+        list: List,
+        now_ns: u64,
+    ) -> Result<Vec<ListedEntry>, ShieldError> {
+        self.look()?;
+        let mut sorted = Vec::new();
+        for map in self.set.lists.iter().filter(|map| map.table.list() == list) {
             map.visit(&mut |network, entry| {
                 if entry.is_live(now_ns) {
-                    sorted.insert(network, entry);
+                    sorted.push((network, entry));
                 }
             })?;
         }
-        let entries = sorted.into_iter().map(|(network, entry)| ListedEntry {
-            list,
-            network,
-            entry,
+        sorted.sort_unstable_by_key(|(network, _)| *network);
+        // A trie that changes while it is walked shows entries twice.
+        sorted.dedup_by_key(|(network, _)| *network);
+        let mut read = Read::default();
+        let listed = sorted.into_iter().map(|(network, entry)| {
+            let note = self.notes.read(entry.note, &mut read)?;
+            Ok(ListedEntry::new(list, network, &entry, &note))
         });
-        Ok(entries.collect())
+        listed.collect()
+    }
+
+    /// Hits of every entry in `tables` that has any, by network, with when the entry was made.
+    pub(super) fn hits(
+        &mut self,
+        tables: [Table; 2],
+    ) -> Result<Vec<(IpNet, u64, u64)>, ShieldError> {
+        self.look()?;
+        let mut hits = Vec::new();
+        for table in tables {
+            self.set.list(table).visit(&mut |network, entry| {
+                if entry.hits > 0 {
+                    hits.push((network, entry.hits, entry.added_ns()));
+                }
+            })?;
+        }
+        Ok(hits)
+    }
+
+    /// The block entry of exactly `network`, live or expired.
+    pub(super) fn block_of(&mut self, network: &IpNet) -> Result<Option<Entry>, ShieldError> {
+        self.look()?;
+        self.get(Table::of(List::Block, network), network)
     }
 
     /// Whether a live entry of `list` covers all of `network`. For the allowlist, which has tries only: one look-up a
     /// length, so that its price does not depend on how long the list is.
-    pub(super) fn is_allowed(&self, network: &IpNet, now_ns: u64) -> Result<bool, ShieldError> {
-        let map = &self.maps[Table::of(List::Allow, network) as usize];
+    pub(super) fn is_allowed(&mut self, network: &IpNet, now_ns: u64) -> Result<bool, ShieldError> {
+        self.look()?;
+        let table = Table::of(List::Allow, network);
         for prefix_len in (0..=network.prefix_len()).rev() {
             let wider = IpNet::new(network.addr(), prefix_len)
                 .expect("invariant: no longer than the network's own")
                 .trunc();
-            let found = map.entries.get(&wider).map_err(|e| map.error("read", &e))?;
+            let found = self.get(table, &wider)?;
             if found.is_some_and(|entry| entry.is_live(now_ns)) {
                 return Ok(true);
             }
@@ -130,223 +224,166 @@ impl Lists {
         Ok(false)
     }
 
-    /// Counts live entries and names those that expired. Needs no lock: what was found is looked at again by
-    /// [`Self::remove_expired`].
-    pub(super) fn census(&self, now_ns: u64) -> Result<(Census, Vec<Expired>), ShieldError> {
-        let (mut census, mut expired) = (Census::default(), Vec::new());
-        for map in &self.maps {
-            let list = map.table.list();
-            map.visit(&mut |network, entry| {
-                if entry.is_live(now_ns) {
-                    *census.of_mut(list) += 1;
-                } else {
-                    expired.push(Expired(map.table, network));
-                }
-            })?;
+    /// The settings in force; opens the set that they name, if it is another than before.
+    pub(super) fn look(&mut self) -> Result<ShieldSettings, ShieldError> {
+        let (settings, set) = current(&self.pins, Some(&self.set))?;
+        if let Some(set) = set {
+            self.set = set;
         }
-        Ok((census, expired))
+        Ok(settings)
     }
 
-    /// Removes those of `expired` that nobody has renewed since. Returns how many.
-    pub(super) fn remove_expired(
-        &mut self,
-        _lock: &Lock,
-        expired: &[Expired],
-        now_ns: u64,
-    ) -> Result<usize, ShieldError> {
-        let mut removed = 0;
-        for Expired(table, network) in expired {
-            let map = self.map_mut(*table);
-            let found = map
-                .entries
-                .get(network)
-                .map_err(|e| map.error("read", &e))?;
-            if found.is_some_and(|entry| !entry.is_live(now_ns)) {
-                let deleted = map.entries.delete(network);
-                removed += usize::from(deleted.map_err(|e| map.error("remove from", &e))?);
-            }
-        }
-        Ok(removed)
+    /// [`Self::look`] for one who is about to write.
+    pub(super) fn begin(&mut self, lock: &Lock) -> Result<ShieldSettings, ShieldError> {
+        self.generations.finish(lock, &self.pins)?;
+        self.places.finish(lock, &self.pins)?;
+        self.look()
     }
 
-    /// Makes the entries of origin `config` those of `allow` and `block`.
-    pub(super) fn reconcile(
-        &mut self,
-        lock: &Lock,
-        wanted: &[(List, IpNet)],
-        entry: impl Fn(List, &IpNet) -> Entry,
-    ) -> Result<(), ShieldError> {
-        let wanted: HashSet<(List, IpNet)> = wanted
-            .iter()
-            .map(|&(list, network)| (list, canonical(network)))
-            .collect();
-        let mut there = HashSet::new();
-        for map in &mut self.maps {
-            let list = map.table.list();
-            let mut leftover = Vec::new();
-            map.visit(&mut |network, entry| {
-                if entry.origin.as_str() != CONFIG {
-                } else if wanted.contains(&(list, network)) {
-                    there.insert((list, network));
-                } else {
-                    leftover.push(network);
-                }
-            })?;
-            for network in leftover {
-                let deleted = map.entries.delete(&network);
-                deleted.map_err(|error| map.error("remove from", &error))?;
-            }
-        }
-        for (list, network) in wanted.difference(&there) {
-            self.insert(lock, *list, network, &entry(*list, network))?;
-        }
-        self.refresh_bits(lock)
-    }
-
-    /// Copies every entry of `from` into the map of the same table. The bits stay as they are: the program that runs
-    /// still looks into the old maps, and would stop if a new one that is not filled yet cleared its bit.
-    pub(super) fn copy_from(
-        &mut self,
-        _lock: &Lock,
-        table: Table,
-        from: &dyn Entries,
-        bound: usize,
-    ) -> Result<(), ShieldError> {
-        let map = self.map_mut(table);
-        let mut result = Ok(());
-        from.visit(bound, &mut |network, entry| {
-            if result.is_ok() {
-                result = map.entries.put(&network, &entry);
-            }
-        })
-        .map_err(|error| map.error("copy", &error))?;
-        result.map_err(|error| map.error("copy entries into", &error))
-    }
-
-    pub(super) fn settings(&self) -> Result<ShieldSettings, ShieldError> {
-        self.settings
-            .get(&0, 0)
-            .map_err(|error| ShieldError::kernel("read the map `SETTINGS`", &error))
-    }
-
-    /// Reads, changes and writes the settings; writes only what is different.
+    /// Changes the settings in force; publishes only what is different.
     pub(super) fn change_settings(
         &mut self,
-        _lock: &Lock,
+        lock: &Lock,
         change: impl FnOnce(&mut ShieldSettings),
     ) -> Result<(), ShieldError> {
-        let before = self.settings()?;
+        let before = self.begin(lock)?;
         let mut after = before;
         change(&mut after);
         if after == before {
             return Ok(());
         }
-        self.settings
-            .set(0, after, 0)
-            .map_err(|error| ShieldError::kernel("write the map `SETTINGS`", &error))
+        self.publish(lock, &after)
     }
 
-    /// Sets the bit of every map that holds something and clears the others'.
-    pub(super) fn refresh_bits(&mut self, lock: &Lock) -> Result<(), ShieldError> {
-        let mut lists = 0;
-        for map in &self.maps {
-            if !map.entries.is_empty().map_err(|e| map.error("read", &e))? {
-                lists |= map.table.bit();
-            }
+    pub(super) fn publish(
+        &mut self,
+        lock: &Lock,
+        settings: &ShieldSettings,
+    ) -> Result<(), ShieldError> {
+        self.generations.publish(lock, &self.pins, settings)
+    }
+
+    /// The number of `note`; notes that no entry has make room if there is none.
+    pub(super) fn number(&mut self, lock: &Lock, note: &Note) -> Result<u32, ShieldError> {
+        if let Some(number) = self.notes.number(lock, note)? {
+            return Ok(number);
         }
-        self.change_settings(lock, |settings| settings.lists = lists)
+        self.collect_notes(lock)?;
+        let number = self.notes.number(lock, note)?;
+        number.ok_or_else(|| {
+            ShieldError::failed(
+                format!(
+                    "the map `NOTES` is full: entries have {} different origins and reasons",
+                    weir_common::maps::NOTES_MAX
+                ),
+                "give entries the same reason where it is the same, or remove entries",
+            )
+        })
     }
 
-    fn map_mut(&mut self, table: Table) -> &mut ListMap {
-        &mut self.maps[table as usize]
+    pub(super) fn get(&self, table: Table, network: &IpNet) -> Result<Option<Entry>, ShieldError> {
+        let map = self.set.list(table);
+        let found = map.entries.get(network);
+        found.map_err(|error| map.error("read", &error))
+    }
+
+    pub(super) fn delete(&mut self, table: Table, network: &IpNet) -> Result<bool, ShieldError> {
+        let map = self.set.list_mut(table);
+        let deleted = map.entries.delete(network);
+        let deleted = deleted.map_err(|error| map.error("remove from", &error))?;
+        self.removed += usize::from(deleted);
+        Ok(deleted)
+    }
+
+    fn entry(
+        &mut self,
+        lock: &Lock,
+        network: &IpNet,
+        new: &NewEntry,
+    ) -> Result<Entry, ShieldError> {
+        Ok(Entry::new(
+            new.expires_ns,
+            network.prefix_len(),
+            epoch(new.added_ns),
+            self.number(lock, &new.note)?,
+        ))
     }
 }
 
-impl ListMap {
-    /// Twice the capacity is more than any walk needs that others do not disturb, and ends the others.
-    fn bound(&self) -> usize {
-        self.capacity as usize * 2
-    }
-
-    fn visit(&self, see: &mut dyn FnMut(IpNet, Entry)) -> Result<(), ShieldError> {
-        self.entries
-            .visit(self.bound(), see)
-            .map_err(|error| self.error("read", &error))
-    }
-
-    fn sweep(&mut self, now_ns: u64) -> Result<usize, ShieldError> {
-        let mut expired = Vec::new();
-        self.visit(&mut |network, entry| {
-            if !entry.is_live(now_ns) {
-                expired.push(network);
-            }
-        })?;
-        let mut removed = 0;
-        for network in expired {
-            let deleted = self.entries.delete(&network);
-            removed += usize::from(deleted.map_err(|e| self.error("remove from", &e))?);
+impl ListedEntry {
+    fn new(list: List, network: IpNet, entry: &Entry, note: &Note) -> Self {
+        Self {
+            list,
+            network,
+            expires_ns: entry.expires_ns(),
+            added_ns: entry.added_ns(),
+            hits: entry.hits,
+            origin: note.origin,
+            reason: note.reason,
         }
-        Ok(removed)
     }
+}
 
-    fn error(&self, verb: &str, error: &MapError) -> ShieldError {
-        let name = self.table.map();
-        if !is_full(error) {
-            return ShieldError::kernel(&format!("{verb} the map `{name}`"), error);
+/// The settings in force, and their set unless `open` is that.
+fn current(
+    pins: &PinDir,
+    open: Option<&Set>,
+) -> Result<(ShieldSettings, Option<Set>), ShieldError> {
+    let pin = pins.inner(weir_common::maps::SETTINGS, 0);
+    for _ in 0..LOOKS {
+        let settings = generation::read(pins)?.ok_or_else(|| pins.incomplete(&pin))?;
+        let index = in_force(&settings);
+        if open.is_some_and(|set| set.index == index && set.is_pinned(pins)) {
+            return Ok((settings, None));
         }
-        let key = Shape::of(name)
-            .and_then(|shape| shape.key())
-            .unwrap_or(name);
-        ShieldError::failed(
-            format!(
-                "the map `{name}` is full: `[shield.tables] {key}` makes room for {} {}",
-                self.capacity,
-                self.table.contents()
-            ),
-            format!("raise `[shield.tables] {key}` and restart weir, or remove entries"),
-        )
+        if let Some(set) = Set::open(pins, index)? {
+            return Ok((settings, Some(set)));
+        }
+        // Another process is putting another set into force.
+        thread::sleep(LOOK_PAUSE);
     }
+    Err(pins.incomplete(&pins.inner(weir_common::maps::BITS, 0)))
 }
 
 /// Whether `new` takes the place of `found`, an entry of the same network: always if the same origin or a person made
 /// it, else only if it lasts longer.
-fn replaces(new: &Entry, found: &Entry) -> bool {
-    let ends = |entry: &Entry| match entry.expires_ns {
+pub(super) fn replaces(new: &NewEntry, found_note: &Note, found: &Entry) -> bool {
+    let ends = |expires_ns: u64| match expires_ns {
         0 => u64::MAX,
         expires_ns => expires_ns,
     };
-    new.origin == found.origin || new.origin.as_str() == CLI || ends(found) < ends(new)
-}
-
-/// A hash map that is full says E2BIG, a trie ENOSPC.
-fn is_full(error: &MapError) -> bool {
-    matches!(errno(error), Some(Errno::E2BIG | Errno::ENOSPC))
+    let origin = new.note.origin;
+    origin == found_note.origin
+        || origin == Text::truncated(CLI)
+        || ends(found.expires_ns()) < ends(new.expires_ns)
 }
 
 /// Origin of the entries that the configuration lists.
 pub(super) const CONFIG: &str = "config";
 /// Origin of the entries that people make.
 const CLI: &str = "cli";
+/// How often the set in force is looked for before its pins count as missing: 1 s in all.
+const LOOKS: u32 = 100;
+/// See [`LOOKS`].
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
-    use weir_common::Text;
-
+    use super::super::notes::note;
     use super::*;
 
-    fn entry(origin: &str, expires_ns: u64) -> Entry {
-        Entry {
+    fn new(origin: &str, expires_ns: u64) -> NewEntry {
+        NewEntry {
             expires_ns,
             added_ns: 0,
-            origin: Text::truncated(origin),
-            reason: Text::EMPTY,
-            prefix_len: 32,
+            note: note(Text::truncated(origin), ""),
         }
     }
 
     #[test]
     fn the_entry_that_lasts_longer_stays_unless_its_maker_or_a_person_says_otherwise() {
-        for (new, found, replaced) in [
+        const SECOND: u64 = 1_000_000_000;
+        for ((origin, ends), (found_origin, found_ends), replaced) in [
             (("detect:a", 10), ("detect:b", 20), false),
             (("detect:a", 20), ("detect:b", 10), true),
             (("detect:a", 10), ("detect:a", 20), true),
@@ -355,10 +392,14 @@ mod tests {
             (("config", 0), ("cli", 20), true),
             // Both for ever: nothing would change but the name of who made it.
             (("config", 0), ("cli", 0), false),
+            (("feed:a", 0), ("config", 0), false),
             (("detect:a", 10), ("config", 0), false),
         ] {
-            let decided = replaces(&entry(new.0, new.1), &entry(found.0, found.1));
-            assert_eq!(decided, replaced, "{new:?} over {found:?}");
+            let found = Entry::new(found_ends * SECOND, 32, 0, 1);
+            let new = new(origin, ends * SECOND);
+            let found_note = note(Text::truncated(found_origin), "");
+            let decided = replaces(&new, &found_note, &found);
+            assert_eq!(decided, replaced, "{origin} over {found_origin}");
         }
     }
 

@@ -1,30 +1,60 @@
 //! Typed view of the pinned maps.
 //!
-//! Maps are opened by name and compared with [`shape`] first; [`keys`] says which map a network belongs to; [`lists`]
-//! keeps the lists consistent with the bits that the XDP program reads.
+//! | file | is about |
+//! |---|---|
+//! | `shape` | what each map must look like; compared before anything is read |
+//! | `keys`, `entries` | which map a network belongs to; one list map |
+//! | `inner`, `set`, `generation` | maps of maps: one place, a set of lists with its pre-tests (`bits`), the settings |
+//! | `lists`, `replace`, `notes` | edits, whole lists at once, who made entries and why |
+//! | `counters`, `own`, `memory` | what was counted, own addresses, what all of it takes |
+//! | `settings`, `migrate` | from the configuration, from earlier ABI versions |
 
+mod bits;
 mod counters;
 mod entries;
+mod generation;
+mod inner;
 mod keys;
 mod lists;
+mod memory;
+mod migrate;
+mod notes;
+mod own;
+mod replace;
+mod set;
+mod settings;
 pub(super) mod shape;
+mod upkeep;
+mod wanted;
 
-pub use self::lists::Census;
+pub use self::memory::{MapMemory, map_memory};
+pub use self::replace::Replaced;
+pub use self::upkeep::Census;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aya::maps::{Array, Map, MapData, MapError};
 use ipnet::IpNet;
+use nix::errno::Errno;
 use parking_lot::Mutex;
-use weir_common::{Entry, InterfaceSlot, ShieldSettings, SourceCounters, Text, Totals, maps};
+use weir_common::entry::{ORIGIN_BYTES, REASON_BYTES};
+use weir_common::settings::CookieMode;
+use weir_common::time::epoch;
+use weir_common::{InterfaceSlot, SourceState, Text, Totals, maps};
 
 use self::counters::Counters;
 use self::keys::{Table, canonical};
-use self::lists::{CONFIG, ListMap, Lists};
+use self::lists::{CONFIG, Lists, NewEntry};
+use self::own::Own;
 use self::shape::Shape;
+use self::wanted::Wanted;
+use super::error::errno;
 use super::pins::{Lock, PinDir};
+use super::sysctl::Assessment;
 use super::{Settings, ShieldError, slots};
 
 /// Allow or block list.
@@ -43,27 +73,39 @@ pub struct ListedEntry {
     pub list: List,
     /// Address or prefix.
     pub network: IpNet,
-    /// Entry.
-    pub entry: Entry,
+    /// When it ends, `CLOCK_MONOTONIC`; 0 = never.
+    pub expires_ns: u64,
+    /// When it was made, `CLOCK_MONOTONIC`, to 268 ms.
+    pub added_ns: u64,
+    /// Packets that were dropped, or would have been, because of it.
+    pub hits: u64,
+    /// `config`, `cli`, `detect:<rule>`, `feed:<name>`; empty if it is not known.
+    pub origin: Text<ORIGIN_BYTES>,
+    /// Why, in the words of whoever made it.
+    pub reason: Text<REASON_BYTES>,
 }
 
 /// Counters of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceRow {
-    /// IPv4 /32 or IPv6 /64.
+    /// IPv4 /32 or IPv6 /64; of [`Maps::blocked_prefixes`] the prefix.
     pub network: IpNet,
-    /// Counters.
-    pub counters: SourceCounters,
+    /// What the program remembers of it. A source that was blocked from its first packet on has no state; then only the
+    /// times are set, to when its entry was made.
+    pub state: SourceState,
+    /// Packets that hit the block entries of exactly this source, or of addresses in it.
+    pub blocked: u64,
 }
 
 /// Typed view of the pinned maps: what the running weir and the command line share. Every method is a few system
-/// calls; none is for a worker thread.
+/// calls unless it says more; none is for a worker thread.
 ///
 /// Methods that change something wait for other processes that do, for 5 s at most.
 pub struct Maps {
     pins: PinDir,
     lists: Mutex<Lists>,
     counters: Counters,
+    own: Mutex<Own>,
 }
 
 impl Maps {
@@ -71,33 +113,35 @@ impl Maps {
     pub fn open(pin_dir: &Path) -> Result<Self, ShieldError> {
         let pins = PinDir::open(pin_dir)?;
         // An attach that died before it made the maps leaves the directory only.
-        if !pins.map(maps::SETTINGS).exists() {
+        if !pins.inner(maps::SETTINGS, 0).exists() {
             return Err(ShieldError::not_attached(pin_dir));
         }
-        Self::open_at(&pins, |name| pins.map(name))
+        let lists = Lists::open(&pins)?;
+        Self::with_lists(&pins, lists, &|name: &str| pins.map(name))
     }
 
-    /// Opens the maps at the paths that `path` gives for their names.
-    pub(super) fn open_at(
+    /// Opens the maps at the paths that `path` gives for their names, and makes what lies in maps of maps where it is
+    /// missing.
+    pub(super) fn open_or_make(
         pins: &PinDir,
+        lock: &Lock,
+        settings: &Settings,
         path: impl Fn(&str) -> PathBuf,
     ) -> Result<Self, ShieldError> {
-        let mut lists = Vec::with_capacity(Table::ALL.len());
-        for table in Table::ALL {
-            let data = open(table.map(), &path)?;
-            lists.push(ListMap {
-                table,
-                capacity: capacity(&data)?,
-                entries: entries::open(table, data).map_err(|e| unusable(table.map(), &e))?,
-            });
-        }
+        let lists = Lists::open_or_make(pins, lock, &settings.tables)?;
+        Self::with_lists(pins, lists, &path)
+    }
+
+    fn with_lists(
+        pins: &PinDir,
+        lists: Lists,
+        path: &impl Fn(&str) -> PathBuf,
+    ) -> Result<Self, ShieldError> {
         Ok(Self {
             pins: pins.clone(),
-            lists: Mutex::new(Lists {
-                maps: lists,
-                settings: typed(maps::SETTINGS, &path)?,
-            }),
-            counters: Counters::open(&path)?,
+            lists: Mutex::new(lists),
+            counters: Counters::open(path)?,
+            own: Mutex::new(Own::open(pins)?),
         })
     }
 
@@ -122,21 +166,57 @@ impl Maps {
                 "use a shorter name",
             )
         })?;
-        let entry = Entry {
+        let new = NewEntry {
             expires_ns: duration.map_or(0, |duration| expiry_ns(now_ns, duration)),
             added_ns: now_ns,
-            origin,
-            reason: Text::truncated(reason),
-            prefix_len: network.prefix_len(),
+            note: notes::note(origin, reason),
         };
         let lock = self.pins.lock()?;
-        self.lists.lock().insert(&lock, list, &network, &entry)
+        self.lists.lock().insert(&lock, list, &network, &new)
     }
 
     /// Removes an entry; false if there was none.
     pub fn remove(&self, list: List, network: IpNet) -> Result<bool, ShieldError> {
         let lock = self.pins.lock()?;
         self.lists.lock().remove(&lock, list, &canonical(network))
+    }
+
+    /// Makes the block entries of `origin` exactly those of `networks`, without end, leaving other origins' alone: an
+    /// entry of another origin for the same network that lasts as long stays in place of the new one.
+    ///
+    /// A few differences are edited one by one. More make a new set of maps, which takes the place of the one in force at
+    /// once: every packet is judged by the old lists or by the new ones. That takes about a second for a million entries,
+    /// and as long twice the memory. Entries that stay keep their counters but for what is counted during the copy.
+    pub fn replace_set(
+        &self,
+        origin: &str,
+        networks: impl IntoIterator<Item = IpNet>,
+        reason: &str,
+        now_ns: u64,
+    ) -> Result<Replaced, ShieldError> {
+        let networks = networks.into_iter().map(|network| (List::Block, network));
+        let wanted = Wanted::new(origin, networks, ["", reason], now_ns);
+        let difference = self.lists.lock().difference(&wanted)?;
+        if difference.edits() == 0 {
+            return Ok(difference.nothing_done());
+        }
+        // Not while the lists are compared: with a million entries that takes half a second.
+        let lock = self.pins.lock()?;
+        self.lists.lock().replace(&lock, &wanted, &difference)
+    }
+
+    /// Entries that `origin` has made, in both lists. Walks them, as [`Self::census`] does.
+    pub fn count_of(&self, origin: &str) -> Result<usize, ShieldError> {
+        self.lists.lock().count_of(origin)
+    }
+
+    /// Origins that entries name, or named until lately.
+    pub fn origins(&self) -> Result<Vec<String>, ShieldError> {
+        let notes = self.lists.lock().notes.all()?;
+        let mut origins: Vec<String> = notes.origins().map(str::to_owned).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        Ok(origins)
     }
 
     /// All live entries of `list`, sorted by network.
@@ -149,22 +229,22 @@ impl Maps {
         self.lists.lock().is_allowed(&canonical(network), now_ns)
     }
 
-    /// How many live entries the lists have. Walks them: 2 µs an entry, 2 s a million.
+    /// How many live entries the lists have. Walks them: a fifth of a second for a million.
     pub fn census(&self, now_ns: u64) -> Result<Census, ShieldError> {
-        Ok(self.lists.lock().census(now_ns)?.0)
+        Ok(self.lists.lock().census(now_ns)?.census)
     }
 
-    /// Removes entries that expired and counts the others. Walks the lists as [`Self::census`] does, but other processes
-    /// wait only while something is removed, and not for all of it.
+    /// Removes entries that expired and counts the others; tidies what is left of entries that are gone. Walks the lists
+    /// as [`Self::census`] does, but other processes wait only while something is removed, and not for all of it.
     pub fn sweep(&self, now_ns: u64) -> Result<Census, ShieldError> {
-        let (census, expired) = self.lists.lock().census(now_ns)?;
-        for some in expired.chunks(SWEPT_AT_ONCE) {
+        let found = self.lists.lock().census(now_ns)?;
+        for some in found.expired.chunks(SWEPT_AT_ONCE) {
             let lock = self.pins.lock()?;
             self.lists.lock().remove_expired(&lock, some, now_ns)?;
         }
         let lock = self.pins.lock()?;
-        self.lists.lock().refresh_bits(&lock)?;
-        Ok(census)
+        self.lists.lock().tidy(&lock, &found)?;
+        Ok(found.census)
     }
 
     /// Makes the entries of origin `config` in both lists equal to the settings', leaving others alone.
@@ -183,24 +263,104 @@ impl Maps {
         self.counters.samples_lost()
     }
 
-    /// Every source that has counters. Up to `[shield.tables] sources` rows a family, unsorted.
+    /// Every source that has counters or hit a block entry of its own, unsorted. Walks both: up to a second.
     pub fn sources(&self) -> Result<Vec<SourceRow>, ShieldError> {
-        self.counters.sources()
+        let mut rows: HashMap<IpNet, SourceRow> = self
+            .counters
+            .sources()?
+            .into_iter()
+            .map(|(network, state)| (network, SourceRow::new(network, state)))
+            .collect();
+        for (network, hits, added_ns) in self.lists.lock().hits(EXACT)? {
+            let source = keys::source(network.addr());
+            rows.entry(source)
+                .or_insert_with(|| SourceRow::without_state(source, added_ns))
+                .blocked += hits;
+        }
+        Ok(rows.into_values().collect())
     }
 
-    /// Counters of the source that `address` belongs to.
+    /// Blocked prefixes that were hit. Whose packets those were nobody counted: a source that a prefix blocks has no
+    /// state.
+    pub fn blocked_prefixes(&self) -> Result<Vec<SourceRow>, ShieldError> {
+        let hits = self.lists.lock().hits(PREFIXES)?;
+        let rows = hits.into_iter().map(|(network, hits, added_ns)| SourceRow {
+            blocked: hits,
+            ..SourceRow::without_state(network, added_ns)
+        });
+        Ok(rows.collect())
+    }
+
+    /// Counters of the source that `address` belongs to; of an IPv6 source, hits of the entries of `address` itself and
+    /// of its /64.
     pub fn source(&self, address: IpAddr) -> Result<Option<SourceRow>, ShieldError> {
-        self.counters.source(keys::source(address))
+        let source = keys::source(address);
+        let state = self.counters.source(&source)?;
+        let mut row = state.map(|state| SourceRow::new(source, state));
+        let mut lists = self.lists.lock();
+        let exact = canonical(IpNet::from(address));
+        for network in [Some(exact), (exact != source).then_some(source)] {
+            let Some(network) = network else { continue };
+            let Some(entry) = lists.block_of(&network)? else {
+                continue;
+            };
+            if entry.hits > 0 {
+                row.get_or_insert_with(|| SourceRow::without_state(source, entry.added_ns()))
+                    .blocked += entry.hits;
+            }
+        }
+        Ok(row)
     }
 
     /// Whether packets are dropped or only counted.
     pub fn enforcing(&self) -> Result<bool, ShieldError> {
-        Ok(self.lists.lock().settings()?.enforce != 0)
+        Ok(self.lists.lock().look()?.enforce != 0)
+    }
+
+    /// Number of the settings in force; every change counts.
+    pub fn generation(&self) -> Result<u64, ShieldError> {
+        Ok(self.lists.lock().look()?.generation)
+    }
+
+    /// Tells the program this host's own addresses, on which some sanity checks and closed ports depend.
+    pub fn set_own(&self, addresses: &[IpAddr]) -> Result<(), ShieldError> {
+        let lock = self.pins.lock()?;
+        let (mut lists, mut own) = (self.lists.lock(), self.own.lock());
+        // The filter says where the map is worth looking into: first in the map, then in the filter, and out again.
+        own.add(&lock, addresses)?;
+        lists.change_settings(&lock, |kernel| {
+            let sources = addresses
+                .iter()
+                .map(|address| keys::packet_source(address.to_canonical()));
+            kernel.own = bits::own(sources, kernel.seed);
+        })?;
+        own.keep_only(&lock, addresses)
+    }
+
+    /// Tells the program what SYN cookies of `mode` can do here: nothing at all, answers with the MSS alone, or with window
+    /// scale and SACK.
+    pub fn set_cookies(&self, mode: CookieMode, found: &Assessment) -> Result<(), ShieldError> {
+        let lock = self.pins.lock()?;
+        self.lists.lock().change_settings(&lock, |kernel| {
+            let mode = if found.cookies_work {
+                mode
+            } else {
+                CookieMode::Off
+            };
+            kernel.cookies.mode = mode as u8;
+            kernel.cookies.window_scale = found.window_scale.min(WINDOW_SCALE_MAX);
+            kernel.cookies.options = u8::from(found.options);
+        })
     }
 
     /// Which interface each slot belongs to, by slot.
     pub(super) fn slots(&self) -> Result<Vec<InterfaceSlot>, ShieldError> {
         self.counters.slots()
+    }
+
+    /// Which interface `slot` belongs to.
+    pub(super) fn slot(&self, slot: u32) -> Result<InterfaceSlot, ShieldError> {
+        self.counters.slot(slot)
     }
 
     /// Gives `slot` to an interface, or, with [`super::slots::EMPTY`], to none. One that bore another name counts from 0.
@@ -214,57 +374,54 @@ impl Maps {
     }
 
     /// [`Self::reconcile_config`] for one who holds the lock.
-    pub(super) fn reconcile(
-        &self,
-        lock: &Lock,
-        settings: &Settings,
-        now_ns: u64,
-    ) -> Result<(), ShieldError> {
+    fn reconcile(&self, lock: &Lock, settings: &Settings, now_ns: u64) -> Result<(), ShieldError> {
         let allow = settings.allow.iter().map(|network| (List::Allow, *network));
         let block = settings.block.iter().map(|network| (List::Block, *network));
-        let wanted: Vec<_> = allow.chain(block).collect();
-        let entry = |list, network: &IpNet| Entry {
-            expires_ns: 0,
-            added_ns: now_ns,
-            origin: Text::truncated(CONFIG),
-            reason: Text::truncated(match list {
-                List::Allow => "[shield] allow",
-                List::Block => "[shield] block",
-            }),
-            prefix_len: network.prefix_len(),
-        };
-        self.lists.lock().reconcile(lock, &wanted, entry)
+        let reasons = ["[shield] allow", "[shield] block"];
+        let wanted = Wanted::new(CONFIG, allow.chain(block), reasons, now_ns);
+        let mut lists = self.lists.lock();
+        let difference = lists.difference(&wanted)?;
+        lists.replace(lock, &wanted, &difference).map(drop)
     }
 
-    /// Writes what the settings say about verdicts; the lists' bits stay.
+    /// Applies the settings: the lists' room, their entries, and then what is done to packets, so that nothing is enforced
+    /// before those who are allowed are. What [`Self::set_own`] and [`Self::set_cookies`] set stays.
     pub(super) fn configure(&self, lock: &Lock, settings: &Settings) -> Result<(), ShieldError> {
-        self.lists.lock().change_settings(lock, |kernel| {
-            *kernel = ShieldSettings {
-                enforce: u8::from(settings.enforce),
-                malformed: settings.malformed as u8,
-                fragments: settings.fragments as u8,
-                samples_per_window: SAMPLES_PER_WINDOW,
-                lists: kernel.lists,
-            }
-        })
+        self.lists.lock().resize(lock, &settings.tables)?;
+        self.reconcile(lock, settings, crate::clock::kernel_now_ns())?;
+        let mut lists = self.lists.lock();
+        lists.change_settings(lock, |kernel| settings::apply(settings, kernel))
     }
 
-    /// Copies the entries of the list map `name`, pinned at `from`, into this one's. A map of counters is not copied.
-    pub(super) fn copy_list(
-        &self,
-        lock: &Lock,
-        name: &str,
-        from: &Path,
-    ) -> Result<(), ShieldError> {
-        let Some(table) = Table::ALL.into_iter().find(|table| table.map() == name) else {
+    /// Takes over what earlier ABI versions of the program have in their lists.
+    pub(super) fn adopt_earlier(&self, lock: &Lock, now_ns: u64) -> Result<(), ShieldError> {
+        let earlier = migrate::entries(&self.pins)?;
+        if earlier.is_empty() {
             return Ok(());
+        }
+        let entries = self.lists.lock().adopt(lock, &earlier, now_ns)?;
+        tracing::info!(entries, "took over the lists of an earlier maps version");
+        Ok(())
+    }
+}
+
+impl SourceRow {
+    fn new(network: IpNet, state: SourceState) -> Self {
+        Self {
+            network,
+            state,
+            blocked: 0,
+        }
+    }
+
+    fn without_state(network: IpNet, added_ns: u64) -> Self {
+        let epoch = epoch(added_ns);
+        let state = SourceState {
+            first_seen: epoch,
+            last_seen: epoch,
+            ..SourceState::default()
         };
-        let data = open(name, &|_: &str| from.to_owned())?;
-        let bound = capacity(&data)? as usize;
-        let from = entries::open(table, data).map_err(|error| unusable(name, &error))?;
-        self.lists
-            .lock()
-            .copy_from(lock, table, from.as_ref(), bound)
+        Self::new(network, state)
     }
 }
 
@@ -302,8 +459,24 @@ fn capacity(map: &MapData) -> Result<u32, ShieldError> {
     Ok(info.max_entries())
 }
 
+/// A descriptor of its own for batches; aya's maps keep theirs to themselves.
+fn duplicate(map: &MapData) -> Result<OwnedFd, ShieldError> {
+    let fd = map.fd().as_fd().try_clone_to_owned();
+    fd.map_err(|error| ShieldError::kernel("duplicate a map's descriptor", &error))
+}
+
 fn unusable(name: &str, error: &MapError) -> ShieldError {
-    ShieldError::kernel(&format!("use the map `{name}`"), error)
+    failure("use", name, error)
+}
+
+/// A system call failed that was to do `verb` to the map `name`.
+fn failure(verb: &str, name: &str, error: &(dyn std::error::Error + 'static)) -> ShieldError {
+    ShieldError::kernel(&format!("{verb} the map `{name}`"), error)
+}
+
+/// A hash map that is full says E2BIG, a trie ENOSPC.
+fn is_full(error: &MapError) -> bool {
+    matches!(errno(error), Some(Errno::E2BIG | Errno::ENOSPC))
 }
 
 /// At least one nanosecond after 0, which means "never".
@@ -312,10 +485,14 @@ fn expiry_ns(now_ns: u64, duration: Duration) -> u64 {
     now_ns.saturating_add(duration_ns).max(1)
 }
 
+/// Block entries of one source.
+const EXACT: [Table; 2] = [Table::Block4, Table::Block6];
+/// Block entries of many, mostly.
+const PREFIXES: [Table; 2] = [Table::BlockLpm4, Table::BlockLpm6];
 /// Expired entries removed before others get their turn: about 10 ms.
 const SWEPT_AT_ONCE: usize = 4096;
-/// Samples a CPU writes in 256 ms: 62 a second, 8 KB/s. The ring holds 1,800, half a minute's worth of one CPU.
-const SAMPLES_PER_WINDOW: u8 = 16;
+/// RFC 7323 §2.3
+const WINDOW_SCALE_MAX: u8 = 14;
 
 #[cfg(test)]
 mod tests {

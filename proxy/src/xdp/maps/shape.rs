@@ -5,11 +5,17 @@ use std::path::Path;
 
 use aya::maps::{MapData, MapInfo, MapType};
 use nix::errno::Errno;
+use weir_common::bits::WORDS;
 use weir_common::maps::{
-    ALLOW_LPM4, ALLOW_LPM6, BLOCK_LPM4, BLOCK_LPM6, BLOCK4, BLOCK6, BLOCK6_64, INTERFACES,
-    MAX_INTERFACES, SAMPLES, SAMPLES_BYTES, SAMPLES_LOST, SETTINGS, SOURCES4, SOURCES6, TOTALS,
+    ALLOW_LPM4, ALLOW_LPM6, BITS, BLOCK_LPM4, BLOCK_LPM6, BLOCK4, BLOCK6, CPU, INTERFACES,
+    MAX_INTERFACES, NOTES, NOTES_MAX, OWN, OWN_MAX, PREFIXES, PRESSURE, SAMPLES, SAMPLES_BYTES,
+    SAMPLES_LOST, SETS, SETTINGS, SKETCH, SOURCES, TOTALS,
 };
-use weir_common::{Entry, InterfaceSlot, ShieldSettings, SourceCounters, Totals};
+use weir_common::source::sketch::CELLS;
+use weir_common::{
+    CpuState, Entry, InterfaceSlot, Note, PrefixState, Pressure, ShieldSettings, SourceState,
+    Totals,
+};
 
 use super::super::error::errno;
 use super::super::{ShieldError, Tables};
@@ -18,11 +24,11 @@ use super::super::{ShieldError, Tables};
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Shape {
     pub(in super::super) name: &'static str,
-    kind: MapType,
+    pub(super) kind: MapType,
     /// Bytes.
-    key: usize,
+    pub(super) key: usize,
     /// Bytes.
-    value: usize,
+    pub(super) value: usize,
     capacity: Capacity,
 }
 
@@ -33,6 +39,8 @@ pub(in super::super) enum Capacity {
     Fixed(u32),
     /// `[shield.tables] sources`
     Sources,
+    /// A sixteenth of that: as many prefixes as sources that share one with others.
+    SourcePrefixes,
     /// `[shield.tables] blocks`
     Blocks,
     /// `[shield.tables] prefixes`
@@ -48,39 +56,60 @@ pub(in super::super) enum Fit {
 }
 
 impl Shape {
-    pub(in super::super) const ALL: [Self; 14] = {
-        use Capacity::{Blocks, Fixed, Prefixes, Sources};
-        use MapType::{Array, Hash, LpmTrie, LruHash, PerCpuArray, RingBuf};
-        const ENTRY: usize = size_of::<Entry>();
-        const COUNTERS: usize = size_of::<SourceCounters>();
+    /// The maps the program names, in the order of [`weir_common::maps::ALL`].
+    pub(in super::super) const ALL: [Self; 19] = {
+        use Capacity::{Fixed, SourcePrefixes, Sources};
+        use MapType::{Array, ArrayOfMaps, Hash, LruHash, PerCpuArray, RingBuf};
+        const fn of_maps(name: &'static str, entries: u32) -> Shape {
+            shape(name, ArrayOfMaps, 4, 4, Fixed(entries))
+        }
+        const fn array<T>(name: &'static str, kind: MapType, entries: u32) -> Shape {
+            shape(name, kind, 4, size_of::<T>(), Fixed(entries))
+        }
         [
+            array::<Totals>(TOTALS, PerCpuArray, MAX_INTERFACES),
+            array::<InterfaceSlot>(INTERFACES, Array, MAX_INTERFACES),
+            of_maps(SETTINGS, 1),
+            shape(SOURCES, LruHash, 8, size_of::<SourceState>(), Sources),
             shape(
-                TOTALS,
-                PerCpuArray,
-                4,
-                size_of::<Totals>(),
-                Fixed(MAX_INTERFACES),
+                PREFIXES,
+                LruHash,
+                8,
+                size_of::<PrefixState>(),
+                SourcePrefixes,
             ),
-            shape(
-                INTERFACES,
-                Array,
-                4,
-                size_of::<InterfaceSlot>(),
-                Fixed(MAX_INTERFACES),
-            ),
+            array::<u32>(SKETCH, Array, CELLS),
+            array::<CpuState>(CPU, PerCpuArray, 1),
+            array::<Pressure>(PRESSURE, Array, 1),
+            of_maps(BITS, SETS),
+            of_maps(BLOCK4, SETS),
+            of_maps(BLOCK6, SETS),
+            of_maps(BLOCK_LPM4, SETS),
+            of_maps(BLOCK_LPM6, SETS),
+            of_maps(ALLOW_LPM4, SETS),
+            of_maps(ALLOW_LPM6, SETS),
+            shape(NOTES, Hash, 4, size_of::<Note>(), Fixed(NOTES_MAX)),
+            shape(OWN, Hash, 16, 4, Fixed(OWN_MAX)),
+            shape(SAMPLES, RingBuf, 0, 0, Fixed(SAMPLES_BYTES)),
+            array::<u64>(SAMPLES_LOST, PerCpuArray, 1),
+        ]
+    };
+
+    /// What lies in the maps of maps, under the outer one's name.
+    pub(in super::super) const INNER: [Self; 8] = {
+        use Capacity::{Blocks, Fixed, Prefixes};
+        use MapType::{Array, Hash, LpmTrie};
+        const ENTRY: usize = size_of::<Entry>();
+        [
             shape(SETTINGS, Array, 4, size_of::<ShieldSettings>(), Fixed(1)),
-            shape(SOURCES4, LruHash, 4, COUNTERS, Sources),
-            shape(SOURCES6, LruHash, 8, COUNTERS, Sources),
+            shape(BITS, Array, 4, 8, Fixed(WORDS)),
             shape(BLOCK4, Hash, 4, ENTRY, Blocks),
             shape(BLOCK6, Hash, 16, ENTRY, Blocks),
-            shape(BLOCK6_64, Hash, 8, ENTRY, Blocks),
-            // A trie's key starts with the prefix length.
-            shape(BLOCK_LPM4, LpmTrie, 4 + 4, ENTRY, Prefixes),
+            // A trie's key starts with the prefix length; an IPv4 address is followed by zeros.
+            shape(BLOCK_LPM4, LpmTrie, 4 + 8, ENTRY, Prefixes),
             shape(BLOCK_LPM6, LpmTrie, 4 + 16, ENTRY, Prefixes),
-            shape(ALLOW_LPM4, LpmTrie, 4 + 4, ENTRY, Prefixes),
+            shape(ALLOW_LPM4, LpmTrie, 4 + 8, ENTRY, Prefixes),
             shape(ALLOW_LPM6, LpmTrie, 4 + 16, ENTRY, Prefixes),
-            shape(SAMPLES, RingBuf, 0, 0, Fixed(SAMPLES_BYTES)),
-            shape(SAMPLES_LOST, PerCpuArray, 4, 8, Fixed(1)),
         ]
     };
 
@@ -89,11 +118,17 @@ impl Shape {
         Self::ALL.into_iter().find(|shape| shape.name == name)
     }
 
+    /// The shape of what lies in the map of maps `name`.
+    pub(in super::super) fn inner(name: &str) -> Option<Self> {
+        Self::INNER.into_iter().find(|shape| shape.name == name)
+    }
+
     /// Entries the map has room for under `tables`.
     pub(in super::super) fn entries(&self, tables: &Tables) -> u32 {
         match self.capacity {
             Capacity::Fixed(entries) => entries,
             Capacity::Sources => tables.sources,
+            Capacity::SourcePrefixes => (tables.sources / 16).max(LEAST_SOURCE_PREFIXES),
             Capacity::Blocks => tables.blocks,
             Capacity::Prefixes => tables.prefixes,
         }
@@ -103,7 +138,7 @@ impl Shape {
     pub(in super::super) fn key(&self) -> Option<&'static str> {
         match self.capacity {
             Capacity::Fixed(_) => None,
-            Capacity::Sources => Some("sources"),
+            Capacity::Sources | Capacity::SourcePrefixes => Some("sources"),
             Capacity::Blocks => Some("blocks"),
             Capacity::Prefixes => Some("prefixes"),
         }
@@ -115,16 +150,25 @@ impl Shape {
         path: &Path,
         tables: Option<&Tables>,
     ) -> Result<(MapData, Fit), ShieldError> {
+        self.find(path, tables)?.ok_or_else(|| {
+            ShieldError::failed(
+                format!("the map {} is missing", path.display()),
+                "start weir: it makes the map anew",
+            )
+        })
+    }
+
+    /// [`Self::open`], or `None` if nothing is pinned at `path`.
+    pub(in super::super) fn find(
+        &self,
+        path: &Path,
+        tables: Option<&Tables>,
+    ) -> Result<Option<(MapData, Fit)>, ShieldError> {
         let fail = |error| ShieldError::kernel(&format!("open the map {}", path.display()), &error);
-        let map = MapData::from_pin(path).map_err(|error| {
-            if errno(&error) == Some(Errno::ENOENT) {
-                return ShieldError::failed(
-                    format!("the map {} is missing", path.display()),
-                    "start weir: it makes the map anew",
-                );
-            }
-            fail(error)
-        })?;
+        let map = match MapData::from_pin(path) {
+            Err(error) if errno(&error) == Some(Errno::ENOENT) => return Ok(None),
+            other => other.map_err(fail)?,
+        };
         let info = map.info().map_err(fail)?;
         let fit = self.compare(&Found::from(&info), tables).map_err(|difference| {
             ShieldError::failed(
@@ -135,7 +179,7 @@ impl Shape {
                 "another program or an unreleased weir pinned it: `weir detach`, then start weir again",
             )
         })?;
-        Ok((map, fit))
+        Ok(Some((map, fit)))
     }
 
     fn compare(&self, found: &Found, tables: Option<&Tables>) -> Result<Fit, String> {
@@ -199,6 +243,9 @@ impl From<&MapInfo> for Found {
     }
 }
 
+/// Least capacity of the `PREFIXES` map.
+const LEAST_SOURCE_PREFIXES: u32 = 4096;
+
 #[cfg(test)]
 mod tests {
     use weir_common::maps;
@@ -211,6 +258,10 @@ mod tests {
         prefixes: 128,
     };
 
+    fn all() -> impl Iterator<Item = Shape> {
+        Shape::ALL.into_iter().chain(Shape::INNER)
+    }
+
     fn as_expected(shape: &Shape) -> Found {
         Found {
             kind: Some(shape.kind),
@@ -221,14 +272,22 @@ mod tests {
     }
 
     #[test]
-    fn every_shared_map_has_a_shape() {
+    fn every_shared_map_has_a_shape_and_every_map_of_maps_one_for_what_it_holds() {
         assert_eq!(Shape::ALL.map(|shape| shape.name), maps::ALL);
-        assert!(Shape::of(BLOCK4).is_some());
+        for shape in Shape::ALL {
+            let holds_maps = matches!(shape.kind, MapType::ArrayOfMaps);
+            assert_eq!(
+                Shape::inner(shape.name).is_some(),
+                holds_maps,
+                "{}",
+                shape.name
+            );
+        }
     }
 
     #[test]
     fn a_map_as_expected_is_the_same() {
-        for shape in Shape::ALL {
+        for shape in all() {
             let fit = shape.compare(&as_expected(&shape), Some(&TABLES));
             assert_eq!(fit, Ok(Fit::Same), "{}", shape.name);
         }
@@ -236,7 +295,7 @@ mod tests {
 
     #[test]
     fn another_type_or_size_is_refused_and_says_which() {
-        for shape in Shape::ALL {
+        for shape in all() {
             let expected = as_expected(&shape);
             for (found, word) in [
                 (
@@ -263,7 +322,7 @@ mod tests {
 
     #[test]
     fn another_capacity_is_resized_if_the_configuration_sets_it_and_refused_otherwise() {
-        for shape in Shape::ALL {
+        for shape in all() {
             let found = Found {
                 entries: 1_000_003,
                 ..as_expected(&shape)

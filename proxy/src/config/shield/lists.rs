@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::reader::{Node, Table};
-use super::unique::Unique;
-use super::value::{self, Refusal};
+use crate::config::reader::{Node, Table};
+use crate::config::unique::Unique;
+use crate::config::value::{self, Refusal};
 use crate::xdp::Tables;
 
 /// The allowed and the blocked prefixes: nothing in both, and no more than the kernel's maps hold.
@@ -69,8 +69,7 @@ fn check_room(shield: &Table<'_>, allow: &[IpNet], block: &[IpNet], tables: &Tab
         let (what, room) = match (network, network.prefix_len()) {
             (IpNet::V4(_), 32) => ("IPv4 addresses", tables.blocks),
             (IpNet::V4(_), _) => ("IPv4 prefixes", tables.prefixes),
-            (IpNet::V6(_), 128) => ("IPv6 addresses", tables.blocks),
-            (IpNet::V6(_), 64) => ("IPv6 /64 prefixes", tables.blocks),
+            (IpNet::V6(_), 128 | 64) => ("IPv6 addresses and /64 prefixes", tables.blocks),
             (IpNet::V6(_), _) => ("IPv6 prefixes", tables.prefixes),
         };
         entries.entry(("block", what)).or_insert((0, room)).0 += 1;

@@ -1,10 +1,15 @@
 //! `[shield]`
 
+mod feeds;
+mod limits;
+mod lists;
+mod ports;
+mod sanity;
+
 use std::time::Duration;
 
-use weir_common::{Policy, maps};
+use weir_common::maps;
 
-use super::lists::lists;
 use super::reader::Table;
 use super::unique::Unique;
 use super::value::Refusal;
@@ -16,18 +21,13 @@ pub(super) const BLOCK_LONGEST: Duration = Duration::from_hours(8766);
 pub(super) const BLOCK_SHORTEST: Duration = Duration::from_secs(1);
 /// Longest interface name, in bytes: the kernel's IFNAMSIZ less its terminating zero.
 const INTERFACE_NAME_MAX: usize = 15;
-const POLICIES: [(&str, Policy); 3] = [
-    ("drop", Policy::Drop),
-    ("count", Policy::Count),
-    ("pass", Policy::Pass),
-];
 
 /// `[shield]`
 pub(super) fn shield(root: &mut Table<'_>) -> Settings {
     let mut table = root.section("shield");
     let tables = tables(&mut table);
     let interfaces = interfaces(&mut table);
-    let (allow, block) = lists(&mut table, &tables);
+    let (allow, block) = lists::lists(&mut table, &tables);
     let settings = Settings {
         interfaces,
         mode: table.choice(
@@ -49,33 +49,17 @@ pub(super) fn shield(root: &mut Table<'_>) -> Settings {
             Duration::from_hours(1),
             BLOCK_SHORTEST..=BLOCK_LONGEST,
         ),
-        malformed: malformed(&mut table),
-        fragments: table.choice("fragments", Policy::Drop, &POLICIES, &[]),
+        feeds: feeds::feeds(&mut table),
+        sanity: sanity::sanity(&mut table),
+        amplification_ports: ports::amplification(&mut table),
+        failsafe_ports: ports::failsafe(&mut table),
+        manage_sysctls: table.boolean("manage_sysctls", false),
+        limits: limits::limits(&mut table),
+        syn_cookies: limits::syn_cookies(&mut table),
         tables,
     };
-    table.finish(&[
-        "feeds",
-        "amplification_ports",
-        "failsafe_ports",
-        "manage_sysctls",
-        "limits",
-        "syn_cookies",
-    ]);
+    table.finish(&[]);
     settings
-}
-
-fn malformed(shield: &mut Table<'_>) -> Policy {
-    let mut table = shield.section("sanity");
-    let malformed = table.choice("malformed", Policy::Drop, &POLICIES, &[]);
-    table.finish(&[
-        "bad_flags",
-        "spoofed",
-        "amplification",
-        "icmp",
-        "quic",
-        "closed_ports",
-    ]);
-    malformed
 }
 
 fn tables(shield: &mut Table<'_>) -> Tables {
