@@ -1,5 +1,5 @@
-//! Ethernet frames as attackers send them: TCP SYN, UDP, ICMP echo over IPv4 and IPv6, and ARP. Checksums are right
-//! (RFC 1071), so that a frame that is not dropped costs the network stack what a real one does.
+//! Ethernet frames as attackers send them: TCP, UDP and ICMP over IPv4 and IPv6, and ARP. Checksums are right (RFC 1071), so
+//! that a frame that is not dropped costs the network stack what a real one does.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,6 +18,18 @@ pub enum Kind {
         /// Bytes of payload.
         payload: usize,
     },
+    /// A TCP segment without options and content, its sequence number 1 and acknowledging 1.
+    Tcp {
+        /// Source and destination port.
+        ports: (u16, u16),
+        /// Control bits (RFC 9293 §3.1), FIN being 1.
+        flags: u8,
+    },
+    /// A UDP datagram from a chosen port, with a byte of payload.
+    UdpFrom {
+        /// Source and destination port.
+        ports: (u16, u16),
+    },
     /// An echo request of ICMP (RFC 792) or, from an IPv6 source, of `ICMPv6` (RFC 4443).
     Echo,
 }
@@ -25,18 +37,35 @@ pub enum Kind {
 /// An Ethernet frame from `source` to `destination`, both of one family. `salt` varies what varies between the packets
 /// of a real flood: ports, sequence numbers, identifiers.
 pub fn frame(kind: Kind, mac: [u8; 6], source: IpAddr, destination: IpAddr, salt: u32) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
-    bytes.extend(mac);
-    bytes.extend(ATTACKER_MAC);
     let protocol = match (kind, source) {
-        (Kind::Syn { .. }, _) => TCP,
-        (Kind::Udp { .. }, _) => UDP,
+        (Kind::Syn { .. } | Kind::Tcp { .. }, _) => TCP,
+        (Kind::Udp { .. } | Kind::UdpFrom { .. }, _) => UDP,
         (Kind::Echo, IpAddr::V4(_)) => ICMP,
         (Kind::Echo, IpAddr::V6(_)) => ICMP_V6,
     };
-    let mut segment = segment(kind, protocol, salt);
+    packet(
+        mac,
+        (source, destination),
+        protocol,
+        segment(kind, protocol, salt),
+        salt,
+    )
+}
+
+/// An Ethernet frame with an IP packet between `addresses`, source and destination, that carries `segment` of `protocol` with
+/// its checksum put right.
+fn packet(
+    mac: [u8; 6],
+    addresses: (IpAddr, IpAddr),
+    protocol: u8,
+    mut segment: Vec<u8>,
+    salt: u32,
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    bytes.extend(mac);
+    bytes.extend(ATTACKER_MAC);
     let length = u16::try_from(segment.len()).expect("frames of a flood are small");
-    let pseudo = pseudo_header(source, destination, protocol, length);
+    let pseudo = pseudo_header(addresses.0, addresses.1, protocol, length);
     let sum = if protocol == ICMP {
         checksum(&[&segment])
     } else {
@@ -50,7 +79,7 @@ pub fn frame(kind: Kind, mac: [u8; 6], source: IpAddr, destination: IpAddr, salt
     // RFC 768: a UDP checksum of zero is sent as all ones.
     let sum = if protocol == UDP && sum == 0 { !0 } else { sum };
     segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-    match (source, destination) {
+    match addresses {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             bytes.extend(ETHERTYPE_IPV4);
             bytes.extend(ipv4_header(protocol, source, destination, length, salt));
@@ -63,10 +92,74 @@ pub fn frame(kind: Kind, mac: [u8; 6], source: IpAddr, destination: IpAddr, salt
             bytes.extend(source.octets());
             bytes.extend(destination.octets());
         }
-        _ => panic!("source {source} and destination {destination} are of different families"),
+        (source, destination) => {
+            panic!("source {source} and destination {destination} are of different families")
+        }
     }
     bytes.extend(segment);
     bytes
+}
+
+/// A TCP segment without options and content, with these sequence and acknowledgement numbers.
+pub fn tcp_segment(
+    mac: [u8; 6],
+    addresses: (IpAddr, IpAddr),
+    ports: (u16, u16),
+    (sequence, acknowledgement): (u32, u32),
+    flags: u8,
+) -> Vec<u8> {
+    let segment = tcp_header(ports, (sequence, acknowledgement), flags);
+    packet(mac, addresses, TCP, segment, sequence)
+}
+
+/// What a router on the way says of a packet too big for its next link: ICMP "fragmentation needed" (RFC 1191), or ICMPv6
+/// "packet too big" (RFC 8201). `quoted`: the frame it is about, or as much of it as there is.
+pub fn too_big(mac: [u8; 6], addresses: (IpAddr, IpAddr), mtu: u16, quoted: &[u8]) -> Vec<u8> {
+    let (protocol, mut message) = match addresses.0 {
+        IpAddr::V4(_) => (ICMP, vec![3, 4, 0, 0, 0, 0]),
+        IpAddr::V6(_) => (ICMP_V6, vec![2, 0, 0, 0, 0, 0]),
+    };
+    message.extend(mtu.to_be_bytes());
+    message.extend(&quoted[14..]);
+    packet(mac, addresses, protocol, message, 7)
+}
+
+/// `frame` with an 802.1Q tag of the VLAN `id`.
+pub fn tagged(frame: &[u8], id: u16) -> Vec<u8> {
+    let mut bytes = frame[..12].to_vec();
+    bytes.extend([0x81, 0x00]);
+    bytes.extend(id.to_be_bytes());
+    bytes.extend(&frame[12..]);
+    bytes
+}
+
+/// Whether the checksums in an untagged frame of TCP over IP are right.
+pub fn tcp_checksums_are_right(frame: &[u8]) -> bool {
+    let ip = &frame[14..];
+    if frame[12..14] == ETHERTYPE_IPV4 {
+        let (header, segment) = ip.split_at(20);
+        let (source, destination) = (octets::<4>(&header[12..]), octets::<4>(&header[16..]));
+        let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let Some(segment) = segment.get(..total - 20) else {
+            return false;
+        };
+        let length = u16::try_from(segment.len()).expect("of 16 bits");
+        let pseudo = pseudo_header(source.into(), destination.into(), TCP, length);
+        checksum(&[header]) == 0 && checksum(&[&pseudo, segment]) == 0
+    } else {
+        let (header, segment) = ip.split_at(40);
+        let (source, destination) = (octets::<16>(&header[8..]), octets::<16>(&header[24..]));
+        let length = u16::from_be_bytes([header[4], header[5]]);
+        let Some(segment) = segment.get(..usize::from(length)) else {
+            return false;
+        };
+        let pseudo = pseudo_header(source.into(), destination.into(), TCP, length);
+        checksum(&[&pseudo, segment]) == 0
+    }
+}
+
+fn octets<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes[..N].try_into().expect("N of them")
 }
 
 /// An ARP request for `target` from `source`, broadcast (RFC 826).
@@ -102,11 +195,28 @@ fn segment(kind: Kind, protocol: u8, salt: u32) -> Vec<u8> {
             bytes.extend([0; 2]);
             bytes.resize(8 + payload, b'f');
         }
+        Kind::Tcp { ports, flags } => bytes = tcp_header(ports, (1, 1), flags),
+        Kind::UdpFrom { ports } => {
+            for word in [ports.0, ports.1, 9, 0] {
+                bytes.extend(word.to_be_bytes());
+            }
+            bytes.push(b'f');
+        }
         Kind::Echo => {
             bytes.extend([if protocol == ICMP { 8 } else { 128 }, 0, 0, 0]);
             bytes.extend(salt.to_be_bytes());
         }
     }
+    bytes
+}
+
+fn tcp_header(ports: (u16, u16), numbers: (u32, u32), flags: u8) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20);
+    bytes.extend(ports.0.to_be_bytes());
+    bytes.extend(ports.1.to_be_bytes());
+    bytes.extend(numbers.0.to_be_bytes());
+    bytes.extend(numbers.1.to_be_bytes());
+    bytes.extend([0x50, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
     bytes
 }
 
@@ -189,6 +299,11 @@ mod tests {
                 port: 53,
                 payload: 7,
             },
+            Kind::Tcp {
+                ports: (7, 443),
+                flags: 0x10,
+            },
+            Kind::UdpFrom { ports: (53, 7) },
             Kind::Echo,
         ] {
             let (source, destination) = ([198, 18, 0, 1].into(), [10, 77, 2, 1].into());
@@ -199,7 +314,7 @@ mod tests {
             let segment = &bytes[34..];
             let sum = match kind {
                 Kind::Echo => checksum(&[segment]),
-                Kind::Syn { .. } | Kind::Udp { .. } => checksum(&[&pseudo, segment]),
+                _ => checksum(&[&pseudo, segment]),
             };
             assert_eq!(sum, 0, "segment of {kind:?}");
         }

@@ -50,6 +50,8 @@ fn flags(workspace: &Workspace, route: Route) -> anyhow::Result<OsString> {
     let mut flags: Vec<OsString> = vec![
         // What aya's bindings choose the register layout by.
         format!("--cfg=bpf_target_arch=\"{}\"", host::bpf_target_arch()?).into(),
+        // 32-bit arithmetic and jumps, and atomic operations that return something: Linux 5.12.
+        "-Ctarget-cpu=v3".into(),
         "-Cpanic=abort".into(),
         // BTF is made from debug information.
         "-Cdebuginfo=2".into(),

@@ -5,12 +5,15 @@
     reason = "the house rules on clocks and tasks are the proxy's; this tool times its own steps"
 )]
 
+mod bench;
 mod build;
 mod demo;
 mod ebpf;
 mod exec;
 mod fmt;
+mod fuzz;
 mod host;
+mod kernels;
 mod lint;
 mod run;
 mod setup;
@@ -59,10 +62,23 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Run the tests: without a ring all three, innermost first
+    /// Measure on this machine, beside what else does the same work
+    Bench {
+        /// What
+        bench: bench::Bench,
+        /// Arguments of the bench, such as the groups to measure
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Hold the packet filter in the kernel against the same code on the host, with random frames (root)
+    FuzzShield(fuzz::Fuzz),
+    /// Run the tests: without a ring unit, kernel and net, innermost first
     Test {
         /// Which ring
         ring: Option<test::Ring>,
+        /// Of the ring `kernels`: only this one, such as 6.1, or `newest`; may be given more than once
+        #[arg(long = "kernel", value_name = "SERIES")]
+        kernels: Vec<kernels::Series>,
         /// Arguments of the test binaries, such as part of a test's name
         #[arg(last = true)]
         args: Vec<OsString>,
@@ -102,7 +118,13 @@ fn dispatch(task: Task, workspace: &Workspace) -> anyhow::Result<()> {
         Task::Build => build::run(workspace),
         Task::Run { args } => run::run(workspace, &args),
         Task::Demo { args } => demo::run(workspace, &args),
-        Task::Test { ring, args } => test::run(workspace, ring, &args),
+        Task::Bench { bench, args } => bench::run(workspace, bench, &args),
+        Task::FuzzShield(fuzz) => fuzz::run(workspace, &fuzz),
+        Task::Test {
+            ring,
+            kernels,
+            args,
+        } => test::run(workspace, ring, &kernels, &args),
         Task::Lint => lint::run(workspace),
         Task::Tidy { bless } => tidy::run(workspace, bless),
         Task::Fmt => fmt::run(workspace),

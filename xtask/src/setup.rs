@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::toolchain::{self, BPF_LINKER_VERSION, DEBIAN_COMPILER, LLVM_MAJOR, Route};
-use crate::{exec, host, step};
+use crate::{exec, host, kernels, step};
 
 /// The cargo-deny that `lint` is written for.
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -20,18 +20,31 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("nsenter", "util-linux"),
 ];
 
+/// The same for what only benches call.
+const BENCH_PROGRAMS: [(&str, &str); 3] = [
+    ("clang", "clang"),
+    ("ethtool", "ethtool"),
+    ("nft", "nftables"),
+];
+/// Programs that only the ring of kernels calls.
+const EMULATOR: [(&str, &str); 1] = [(kernels::QEMU, "qemu-system-x86")];
+
 /// What the host is to be fit for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// Building, testing, the demo.
     Work,
+    /// Also `bench`.
+    Bench,
     /// Also `lint`.
     Ci,
+    /// Also the ring of kernels.
+    Kernels,
 }
 
 /// Installs what `extent` needs and this host lacks.
 pub(crate) fn run(extent: Extent) -> anyhow::Result<()> {
-    let missing = step::quiet("look at what this host has", || Ok(Missing::find()))?;
+    let missing = step::quiet("look at what this host has", || Ok(Missing::find(extent)))?;
     if !missing.is_empty() {
         install_packages(&missing)?;
     }
@@ -62,7 +75,7 @@ struct Missing {
 }
 
 impl Missing {
-    fn find() -> Self {
+    fn find(extent: Extent) -> Self {
         let route = Route::find();
         // The linker is built against LLVM's development files, and reads the bitcode that the compiler wrote: its LLVM
         // must not be older than the compiler's.
@@ -70,9 +83,16 @@ impl Missing {
             .is_none()
             .then(|| route.and_then(Route::llvm_major).unwrap_or(LLVM_MAJOR))
             .filter(|&major| !toolchain::has_llvm(major));
+        let more: &[_] = match extent {
+            Extent::Work | Extent::Ci => &[],
+            Extent::Bench => &BENCH_PROGRAMS,
+            Extent::Kernels => &EMULATOR,
+        };
         Self {
             programs: PROGRAMS
-                .into_iter()
+                .iter()
+                .chain(more)
+                .copied()
                 .filter(|(program, _)| host::find_program(program).is_none())
                 .collect(),
             compiler: route.is_none(),

@@ -4,6 +4,7 @@ mod config;
 mod process;
 
 use std::io::{Read as _, Write as _};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ use process::Process;
 pub struct Weir<'lab> {
     lab: &'lab Lab,
     config: PathBuf,
+    /// Behind `run`.
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -38,6 +41,16 @@ pub struct Output {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+}
+
+impl Output {
+    fn of(output: &std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl<'lab> Weir<'lab> {
@@ -60,8 +73,16 @@ impl<'lab> Weir<'lab> {
         Ok(Self {
             lab,
             config,
+            arguments: Vec::new(),
             process: None,
         })
+    }
+
+    /// Starts with these arguments from now on.
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        self
     }
 
     /// The configuration file.
@@ -77,8 +98,10 @@ impl<'lab> Weir<'lab> {
     /// Starts the process and waits until it is ready.
     pub fn resume(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "weir runs already");
+        let more = self.arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["run"].into_iter().chain(more).collect();
         let process = uninterrupted(|| {
-            let child = self.command(&["run"], |command| {
+            let child = self.command(&arguments, |command| {
                 command
                     .stdin(Stdio::null())
                     .stdout(Stdio::null())
@@ -155,11 +178,17 @@ impl<'lab> Weir<'lab> {
     /// Runs a command of weir's and waits for it.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         let output = self.command(arguments, |command| command.stdin(Stdio::null()).output())?;
-        Ok(Output {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        Ok(Output::of(&output))
+    }
+
+    /// Runs a command as if in an ssh session from `peer`.
+    pub fn run_over_ssh(&self, peer: IpAddr, arguments: &[&str]) -> Result<Output> {
+        let session = format!("{peer} 50022 {peer} 22");
+        let output = self.command(arguments, |command| {
+            command.env("SSH_CONNECTION", &session);
+            command.stdin(Stdio::null()).output()
+        })?;
+        Ok(Output::of(&output))
     }
 
     /// Runs a command that must succeed.

@@ -7,10 +7,16 @@ pub(crate) const IPV6: u16 = 0x86dd;
 pub(crate) const DOT1Q: u16 = 0x8100;
 pub(crate) const DOT1AD: u16 = 0x88a8;
 
+pub(crate) const PPPOE_DISCOVERY: u16 = 0x8863;
+pub(crate) const PPPOE_SESSION: u16 = 0x8864;
+
 pub(crate) const HOP_BY_HOP: u8 = 0;
 pub(crate) const ICMP: u8 = 1;
+pub(crate) const IGMP: u8 = 2;
+pub(crate) const IPIP: u8 = 4;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const SIX_IN_FOUR: u8 = 41;
 pub(crate) const ROUTING: u8 = 43;
 pub(crate) const FRAGMENT: u8 = 44;
 pub(crate) const GRE: u8 = 47;
@@ -28,6 +34,10 @@ pub(crate) const ACK: u8 = 0x10;
 /// 198.18.0.7 and `2001:db8:1:2::7`, the senders unless a test says otherwise.
 pub(crate) const SOURCE4: [u8; 4] = [198, 18, 0, 7];
 pub(crate) const SOURCE6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7];
+
+/// 198.18.255.1 and `2001:db8:0:ff::1`, this host, whom the frames are for.
+pub(crate) const OWN4: [u8; 4] = [198, 18, 255, 1];
+pub(crate) const OWN6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 1];
 
 /// Bytes of an Ethernet header and of a tag.
 pub(crate) const ETHERNET_LEN: usize = 14;
@@ -62,7 +72,7 @@ pub(crate) fn ipv4_with_options(
     packet.extend(total_len);
     packet.extend([0x12, 0x34, 0, 0, 64, protocol, 0, 0]);
     packet.extend(source);
-    packet.extend([198, 18, 255, 1]);
+    packet.extend(OWN4);
     packet.extend(options);
     packet.extend(payload);
     packet
@@ -81,7 +91,7 @@ pub(crate) fn ipv6(source: [u8; 16], next_header: u8, payload: &[u8]) -> Vec<u8>
     packet.extend(length(payload.len()));
     packet.extend([next_header, 64]);
     packet.extend(source);
-    packet.extend([0x20, 1, 0x0d, 0xb8, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    packet.extend(OWN6);
     packet.extend(payload);
     packet
 }
@@ -126,11 +136,36 @@ pub(crate) fn tcp_with(flags: u8, options: &[u8], data: &[u8]) -> Vec<u8> {
 
 /// A UDP datagram.
 pub(crate) fn udp(data: &[u8]) -> Vec<u8> {
-    let mut datagram = vec![0x9c, 0x40, 0x01, 0xbb];
+    udp_between(40_000, 443, data)
+}
+
+/// A UDP datagram.
+pub(crate) fn udp_between(source: u16, destination: u16, data: &[u8]) -> Vec<u8> {
+    let mut datagram = [source, destination].map(u16::to_be_bytes).concat();
     datagram.extend(length(8 + data.len()));
     datagram.extend([0, 0]);
     datagram.extend(data);
     datagram
+}
+
+/// An ICMP message of 8 bytes, of either version.
+pub(crate) fn icmp(kind: u8, code: u8) -> Vec<u8> {
+    vec![kind, code, 0, 0, 0, 1, 0, 1]
+}
+
+/// The IPv4 packet to another destination.
+pub(crate) fn to4(packet: Vec<u8>, destination: [u8; 4]) -> Vec<u8> {
+    patch(packet, 16, &destination)
+}
+
+/// The IPv6 packet with another hop limit.
+pub(crate) fn hops6(packet: Vec<u8>, hops: u8) -> Vec<u8> {
+    patch(packet, 7, &[hops])
+}
+
+/// The IPv6 packet to another destination.
+pub(crate) fn to6(packet: Vec<u8>, destination: [u8; 16]) -> Vec<u8> {
+    patch(packet, 24, &destination)
 }
 
 /// An echo request of either ICMP.
@@ -165,4 +200,10 @@ fn length(bytes: usize) -> [u8; 2] {
     u16::try_from(bytes)
         .expect("an IP packet's length fits 16 bits")
         .to_be_bytes()
+}
+
+/// The frame behind one more tag (VLAN 5).
+pub(crate) fn tagged(tpid: u16, frame: &[u8]) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    [addresses, &tpid.to_be_bytes(), &[0, 5], rest].concat()
 }

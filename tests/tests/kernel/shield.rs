@@ -1,18 +1,22 @@
-//! The loaded program with small, private maps: configure, run one frame, read what was counted.
+//! The loaded program with small, private maps: configure, run one frame, read what it left behind.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::Xdp;
-use aya::{Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions};
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
-use weir_common::{Entry, Sample, ShieldSettings, SourceCounters, Totals, maps};
+use weir_common::{
+    CpuState, PrefixState, Pressure, Sample, ShieldSettings, SourceState, Totals, maps,
+};
+use weir_ebpf::verdict;
 
-use crate::rules::{Place, Rule};
+use crate::sets::{Bits, Set};
 
 /// Slot the program counts under in these tests: not 0, so that ignoring it would show.
 pub(crate) const SLOT: u32 = 5;
@@ -22,18 +26,55 @@ pub(crate) const SLOT: u32 = 5;
 pub(crate) enum Action {
     Drop = 1,
     Pass = 2,
+    Tx = 3,
 }
 
-/// Per-source counters by key: 4 bytes IPv4, 8 bytes IPv6.
-pub(crate) type Sources = BTreeMap<Vec<u8>, SourceCounters>;
+impl From<verdict::Action> for Action {
+    fn from(action: verdict::Action) -> Self {
+        match action {
+            verdict::Action::Pass | verdict::Action::Spare => Self::Pass,
+            verdict::Action::Drop => Self::Drop,
+            verdict::Action::Answer => Self::Tx,
+        }
+    }
+}
+
+/// What the loader tells the program once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interface {
+    Ethernet,
+    Loopback,
+}
 
 /// The program and its maps.
 pub(crate) struct Shield {
     ebpf: Ebpf,
+    load_time: Duration,
+    settings: ArrayOfMaps<MapData, Array<MapData, ShieldSettings>>,
+    generation: Array<MapData, ShieldSettings>,
+    sets: [Set; 2],
+    bits: [Bits; 2],
+    totals: PerCpuArray<MapData, Totals>,
+    sources: HashMap<MapData, [u8; 8], SourceState>,
+    prefixes: HashMap<MapData, [u8; 8], PrefixState>,
+    sketch: Array<MapData, u32>,
+    cpu: PerCpuArray<MapData, CpuState>,
+    pressure: Array<MapData, Pressure>,
+    own: HashMap<MapData, [u8; 16], u32>,
+    samples: RingBuf<MapData>,
+    samples_lost: PerCpuArray<MapData, u64>,
 }
 
 impl Shield {
     pub(crate) fn load() -> Self {
+        Self::load_for(Interface::Ethernet)
+    }
+
+    /// Loads the program, in a network namespace of the calling thread's own and on one CPU: sockets are looked up there,
+    /// and its memory is per CPU.
+    pub(crate) fn load_for(interface: Interface) -> Self {
+        enter_empty_namespace();
+        pin_to_one_cpu();
         let path = object();
         let object = std::fs::read(&path).unwrap_or_else(|error| {
             panic!(
@@ -41,102 +82,231 @@ impl Shield {
                 path.display()
             )
         });
-        let mut loader = EbpfLoader::new();
-        loader.override_global("SLOT", &SLOT, true);
-        for name in [
-            maps::SOURCES4,
-            maps::SOURCES6,
-            maps::BLOCK4,
-            maps::BLOCK6,
-            maps::BLOCK6_64,
-            maps::BLOCK_LPM4,
-            maps::BLOCK_LPM6,
-            maps::ALLOW_LPM4,
-            maps::ALLOW_LPM6,
-        ] {
-            loader.map_max_entries(name, 1024);
-        }
-        let mut ebpf = loader
+        let loopback = u32::from(interface == Interface::Loopback);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SLOT", &SLOT, true)
+            .override_global("LOOPBACK", &loopback, true)
+            .map_max_entries(maps::SOURCES, STATES_MAX)
+            .map_max_entries(maps::PREFIXES, STATES_MAX)
+            .map_max_entries(maps::NOTES, 16)
             .load(&object)
             .expect("the kernel takes the maps (this test needs root)");
-        let program: &mut Xdp = ebpf
-            .program_mut("weir")
-            .expect("the object has a program named weir")
-            .try_into()
-            .expect("weir is an XDP program");
-        program.load().expect("the verifier accepts the program");
-        Self { ebpf }
+        let start = Instant::now();
+        program(&mut ebpf)
+            .load()
+            .expect("the verifier accepts the program");
+        let load_time = start.elapsed();
+        let generation = Array::create(1, 0).expect("the kernel makes an array");
+        let sets = [0, 1].map(|index| Set::install(&mut ebpf, index));
+        let bits = [0, 1].map(|index| Bits::install(&mut ebpf, index));
+        let mut shield = Self {
+            load_time,
+            settings: take(&mut ebpf, maps::SETTINGS),
+            generation,
+            sets,
+            bits,
+            totals: take(&mut ebpf, maps::TOTALS),
+            sources: take(&mut ebpf, maps::SOURCES),
+            prefixes: take(&mut ebpf, maps::PREFIXES),
+            sketch: take(&mut ebpf, maps::SKETCH),
+            cpu: take(&mut ebpf, maps::CPU),
+            pressure: take(&mut ebpf, maps::PRESSURE),
+            own: take(&mut ebpf, maps::OWN),
+            samples: take(&mut ebpf, maps::SAMPLES),
+            samples_lost: take(&mut ebpf, maps::SAMPLES_LOST),
+            ebpf,
+        };
+        shield.exchange_settings(&ShieldSettings::OPEN);
+        shield
     }
 
-    /// Writes the settings with the `lists` bits of exactly the maps that `rules` fill, and makes them the only rules.
-    pub(crate) fn configure(&mut self, settings: ShieldSettings, rules: &[Rule]) {
-        self.clear_lists();
-        let now_ns = now_ns();
-        for rule in rules {
-            self.insert(rule, &rule.entry(now_ns));
-        }
-        self.write_settings(with_lists(settings, rules));
+    /// Instructions that the verifier walked, and how long loading took.
+    pub(crate) fn verification(&mut self) -> (u32, Duration) {
+        let instructions = program(&mut self.ebpf)
+            .info()
+            .expect("the program is loaded")
+            .verified_instruction_count()
+            .expect("this kernel counts verified instructions");
+        (instructions, self.load_time)
     }
 
-    /// Writes the settings as they are.
-    pub(crate) fn write_settings(&mut self, settings: ShieldSettings) {
-        Array::<_, ShieldSettings>::try_from(self.map(maps::SETTINGS))
-            .expect("SETTINGS is an array")
+    /// Puts a new generation into force, as user space does.
+    pub(crate) fn exchange_settings(&mut self, settings: &ShieldSettings) {
+        let mut generation = Array::create(1, 0).expect("the kernel makes an array");
+        generation
             .set(0, settings, 0)
-            .expect("SETTINGS has an element");
+            .expect("the array has an element");
+        self.settings
+            .set(0, &generation, 0)
+            .expect("SETTINGS takes such an array");
+        self.generation = generation;
+    }
+
+    /// Writes into the generation in force. Only right while no packet is under way; but exchanging it waits for a grace
+    /// period of RCU.
+    pub(crate) fn write_settings(&mut self, settings: &ShieldSettings) {
+        self.generation
+            .set(0, settings, 0)
+            .expect("the array has an element");
+    }
+
+    /// The set of lists that settings with this number in `set` put into force.
+    pub(crate) fn set(&mut self, index: u8) -> &mut Set {
+        &mut self.sets[usize::from(index & 1)]
+    }
+
+    /// The pre-tests that settings with this number in `bits` put into force.
+    pub(crate) fn bits(&mut self, index: u8) -> &mut Bits {
+        &mut self.bits[usize::from(index & 1)]
+    }
+
+    /// Makes these the host's addresses, as mapped.
+    pub(crate) fn write_own(&mut self, own: &[[u8; 16]]) {
+        let old: Vec<_> = self.own.keys().filter_map(Result::ok).collect();
+        for key in old {
+            self.own.remove(&key).expect("the key was just listed");
+        }
+        for key in own {
+            self.own.insert(key, 0, 0).expect("OWN has room");
+        }
     }
 
     /// Runs the program once; returns the XDP action. The kernel wants at least an Ethernet header.
     pub(crate) fn run(&self, frame: &[u8]) -> Action {
-        self.run_times(frame, 1)
+        self.test_run(TestRunOptions {
+            data_in: Some(frame),
+            ..TestRunOptions::default()
+        })
+        .0
+    }
+
+    /// Runs the program on a frame of which only the first `first_buffer` bytes lie in the first buffer.
+    pub(crate) fn run_split(&self, frame: &[u8], first_buffer: usize) -> Action {
+        self.test_run(TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&split_at(first_buffer)),
+            ..TestRunOptions::default()
+        })
+        .0
+    }
+
+    /// Whether this kernel's test runs can [split](Shield::run_split) a frame: since 6.18.
+    pub(crate) fn can_split(&self) -> bool {
+        // ARP is never dropped.
+        let mut frame = [0; 64];
+        frame[12..14].copy_from_slice(&[0x08, 0x06]);
+        self.program()
+            .test_run(TestRunOptions {
+                data_in: Some(&frame),
+                ctx_in: Some(&split_at(32)),
+                ..TestRunOptions::default()
+            })
+            .is_ok()
+    }
+
+    /// Runs the program once; returns what the frame has become, too.
+    pub(crate) fn run_through(&self, frame: &[u8]) -> (Action, Vec<u8>) {
+        let mut out = vec![0; 1 << 17];
+        let (action, len) = self.test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        });
+        out.truncate(len);
+        (action, out)
     }
 
     /// Runs the program `repeat` times on the same frame; returns the last XDP action.
     pub(crate) fn run_times(&self, frame: &[u8], repeat: u32) -> Action {
-        let program: &Xdp = self
-            .ebpf
+        self.test_run(TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::default()
+        })
+        .0
+    }
+
+    fn test_run(&self, options: TestRunOptions<'_>) -> (Action, usize) {
+        let result = self
+            .program()
+            .test_run(options)
+            .expect("BPF_PROG_TEST_RUN takes the frame");
+        let action = match result.return_value {
+            1 => Action::Drop,
+            2 => Action::Pass,
+            3 => Action::Tx,
+            other => panic!("the program returned action {other}"),
+        };
+        let len = usize::try_from(result.data_size_out).expect("a length fits usize");
+        (action, len)
+    }
+
+    fn program(&self) -> &Xdp {
+        self.ebpf
             .program("weir")
             .expect("the object has a program named weir")
             .try_into()
-            .expect("weir is an XDP program");
-        let result = program
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                repeat,
-                ..Default::default()
-            })
-            .expect("BPF_PROG_TEST_RUN takes the frame");
-        match result.return_value {
-            1 => Action::Drop,
-            2 => Action::Pass,
-            other => panic!("the program returned action {other}"),
-        }
+            .expect("weir is an XDP program")
     }
 
     /// Totals of [`SLOT`] over all CPUs.
     pub(crate) fn totals(&self) -> Totals {
-        let array = PerCpuArray::<_, Totals>::try_from(self.map_ref(maps::TOTALS))
-            .expect("TOTALS is a per-CPU array");
         let mut sum = Totals::ZERO;
-        for totals in array.get(&SLOT, 0).expect("TOTALS has the slot").iter() {
+        for totals in self.totals.get(&SLOT, 0).expect("the slot exists").iter() {
             sum.add(totals);
         }
         sum
     }
 
-    /// Every source's counters.
-    pub(crate) fn sources(&self) -> Sources {
-        let mut sources = Sources::new();
-        self.collect_sources::<[u8; 4]>(maps::SOURCES4, &mut sources);
-        self.collect_sources::<[u8; 8]>(maps::SOURCES6, &mut sources);
-        sources
+    /// Every source's state by key.
+    pub(crate) fn sources(&self) -> Vec<(u64, SourceState)> {
+        rows(&self.sources)
+    }
+
+    /// Every prefix's state by key.
+    pub(crate) fn prefixes(&self) -> Vec<(u64, PrefixState)> {
+        rows(&self.prefixes)
+    }
+
+    /// A cell of the sketch.
+    pub(crate) fn cell(&self, index: u32) -> u32 {
+        self.sketch.get(&index, 0).expect("the sketch has the cell")
+    }
+
+    /// The memory of the CPU that this thread runs on.
+    pub(crate) fn cpu(&self) -> CpuState {
+        let all = self.cpu.get(&0, 0).expect("CPU has an element");
+        *all.iter()
+            .max_by_key(|cpu| cpu.epoch)
+            .expect("there is a CPU")
+    }
+
+    pub(crate) fn pressure(&self) -> Pressure {
+        self.pressure.get(&0, 0).expect("PRESSURE has an element")
+    }
+
+    /// Forgets everything that packets left behind, these cells of the sketch among it.
+    pub(crate) fn forget(&mut self, cells: impl IntoIterator<Item = u32>) {
+        clear(&mut self.sources);
+        clear(&mut self.prefixes);
+        for cell in cells {
+            self.sketch.set(cell, 0, 0).expect("the cell exists");
+        }
+        self.cpu
+            .set(0, on_all_cpus(CpuState::default()), 0)
+            .expect("CPU has an element");
+        self.totals
+            .set(SLOT, on_all_cpus(Totals::ZERO), 0)
+            .expect("the slot exists");
+        self.pressure
+            .set(0, Pressure::default(), 0)
+            .expect("PRESSURE has an element");
     }
 
     /// Takes every sample out of the ring.
     pub(crate) fn samples(&mut self) -> Vec<Sample> {
-        let mut ring = RingBuf::try_from(self.map(maps::SAMPLES)).expect("SAMPLES is a ring");
         std::iter::from_fn(|| {
-            let record = ring.next()?;
+            let record = self.samples.next()?;
             Some(Sample::from_bytes(&record).expect("a record of SAMPLES is a sample"))
         })
         .collect()
@@ -144,101 +314,72 @@ impl Shield {
 
     /// Samples the ring had no room for, over all CPUs.
     pub(crate) fn samples_lost(&self) -> u64 {
-        PerCpuArray::<_, u64>::try_from(self.map_ref(maps::SAMPLES_LOST))
-            .expect("SAMPLES_LOST is a per-CPU array")
+        self.samples_lost
             .get(&0, 0)
             .expect("SAMPLES_LOST has an element")
             .iter()
             .sum()
     }
+}
 
-    fn insert(&mut self, rule: &Rule, entry: &Entry) {
-        let len = u32::from(rule.network.prefix_len());
-        match rule.place() {
-            Place::AllowLpm4(address) => self.insert_lpm(maps::ALLOW_LPM4, len, address, entry),
-            Place::AllowLpm6(address) => self.insert_lpm(maps::ALLOW_LPM6, len, address, entry),
-            Place::BlockLpm4(address) => self.insert_lpm(maps::BLOCK_LPM4, len, address, entry),
-            Place::BlockLpm6(address) => self.insert_lpm(maps::BLOCK_LPM6, len, address, entry),
-            Place::Block4(address) => self.insert_hash(maps::BLOCK4, address, entry),
-            Place::Block6(address) => self.insert_hash(maps::BLOCK6, address, entry),
-            Place::Block6Prefix(prefix) => self.insert_hash(maps::BLOCK6_64, prefix, entry),
-        }
-    }
+fn program(ebpf: &mut Ebpf) -> &mut Xdp {
+    ebpf.program_mut("weir")
+        .expect("the object has a program named weir")
+        .try_into()
+        .expect("weir is an XDP program")
+}
 
-    fn insert_lpm<K: Pod>(&mut self, name: &str, prefix_len: u32, address: K, entry: &Entry) {
-        LpmTrie::<_, K, Entry>::try_from(self.map(name))
-            .expect("a prefix list is a trie")
-            .insert(&Key::new(prefix_len, address), entry, 0)
-            .expect("the trie takes the entry");
-    }
+/// A map of the object, as what it is.
+pub(crate) fn take<M: TryFrom<Map>>(ebpf: &mut Ebpf, name: &str) -> M {
+    let map = ebpf
+        .take_map(name)
+        .unwrap_or_else(|| panic!("the object has no map named {name}"));
+    M::try_from(map).unwrap_or_else(|_| panic!("{name} is of another type"))
+}
 
-    fn insert_hash<K: Pod>(&mut self, name: &str, key: K, entry: &Entry) {
-        HashMap::<_, K, Entry>::try_from(self.map(name))
-            .expect("an exact list is a hash map")
-            .insert(key, entry, 0)
-            .expect("the map takes the entry");
-    }
+fn rows<V: aya::Pod>(map: &HashMap<MapData, [u8; 8], V>) -> Vec<(u64, V)> {
+    let mut rows: Vec<_> = map
+        .iter()
+        .map(|row| row.expect("nothing else removes states during a test"))
+        .map(|(key, state)| (u64::from_be_bytes(key), state))
+        .collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows
+}
 
-    fn clear_lists(&mut self) {
-        self.clear_lpm::<[u8; 4]>(maps::ALLOW_LPM4);
-        self.clear_lpm::<[u8; 16]>(maps::ALLOW_LPM6);
-        self.clear_lpm::<[u8; 4]>(maps::BLOCK_LPM4);
-        self.clear_lpm::<[u8; 16]>(maps::BLOCK_LPM6);
-        self.clear_hash::<[u8; 4]>(maps::BLOCK4);
-        self.clear_hash::<[u8; 16]>(maps::BLOCK6);
-        self.clear_hash::<[u8; 8]>(maps::BLOCK6_64);
-    }
-
-    fn clear_lpm<K: Pod>(&mut self, name: &str) {
-        let mut trie =
-            LpmTrie::<_, K, Entry>::try_from(self.map(name)).expect("a prefix list is a trie");
-        let keys: Vec<Key<K>> = trie.keys().filter_map(Result::ok).collect();
-        for key in keys {
-            trie.remove(&key).expect("the key was just listed");
-        }
-    }
-
-    fn clear_hash<K: Pod>(&mut self, name: &str) {
-        let mut map =
-            HashMap::<_, K, Entry>::try_from(self.map(name)).expect("an exact list is a hash map");
-        let keys: Vec<K> = map.keys().filter_map(Result::ok).collect();
-        for key in keys {
-            map.remove(&key).expect("the key was just listed");
-        }
-    }
-
-    fn collect_sources<K: Pod + AsRef<[u8]>>(&self, name: &str, sources: &mut Sources) {
-        let map = HashMap::<&MapData, K, SourceCounters>::try_from(self.map_ref(name))
-            .expect("source counters are an LRU hash map");
-        for row in &map {
-            let (key, counters) = row.expect("nothing removes sources during a test");
-            sources.insert(key.as_ref().to_vec(), counters);
-        }
-    }
-
-    fn map(&mut self, name: &str) -> &mut Map {
-        self.ebpf
-            .map_mut(name)
-            .unwrap_or_else(|| panic!("the object has no map named {name}"))
-    }
-
-    fn map_ref(&self, name: &str) -> &Map {
-        self.ebpf
-            .map(name)
-            .unwrap_or_else(|| panic!("the object has no map named {name}"))
+fn clear<V: aya::Pod>(map: &mut HashMap<MapData, [u8; 8], V>) {
+    let keys: Vec<_> = map.keys().filter_map(Result::ok).collect();
+    for key in keys {
+        map.remove(&key).expect("the key was just listed");
     }
 }
 
-/// `settings` with the `lists` bits of the maps that `rules` fill.
-pub(crate) fn with_lists(settings: ShieldSettings, rules: &[Rule]) -> ShieldSettings {
-    let lists = rules.iter().fold(0, |bits, rule| bits | rule.place().bit());
-    ShieldSettings { lists, ..settings }
+fn on_all_cpus<T: aya::Pod + Clone>(value: T) -> PerCpuValues<T> {
+    let cpus = nr_cpus().expect("Linux counts its CPUs");
+    PerCpuValues::try_from(vec![value; cpus]).expect("one for each CPU")
+}
+
+/// `struct xdp_md` of a frame whose first buffer is that long.
+fn split_at(first_buffer: usize) -> [u8; 24] {
+    let mut context = [0; 24];
+    let len = u32::try_from(first_buffer).expect("a buffer is below 4 GiB");
+    context[4..8].copy_from_slice(&len.to_ne_bytes());
+    context
+}
+
+/// The kernel's own clock, as the program reads it.
+pub(crate) fn coarse_clock_ns() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.
 pub(crate) fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has a monotonic clock");
-    u64::try_from(std::time::Duration::from(now).as_nanos()).expect("uptime is below 584 years")
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock).expect("Linux has this clock");
+    u64::try_from(Duration::from(now).as_nanos()).expect("uptime is below 584 years")
 }
 
 /// `WEIR_EBPF_OBJECT`, or where `cargo xtask build-ebpf` puts the object.
@@ -249,14 +390,26 @@ fn object() -> PathBuf {
     )
 }
 
-/// Keeps the calling thread, which is one test's, on the CPU it may use first: the program's budgets are per CPU.
-pub(crate) fn pin_to_one_cpu() {
+/// Moves the calling thread, which is one test's, into a network namespace of its own, without sockets and with its
+/// loopback down.
+fn enter_empty_namespace() {
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace (this test needs root)");
+}
+
+/// Keeps the calling thread, which is one test's, on one CPU, each on the next: the program's memory is per CPU.
+fn pin_to_one_cpu() {
+    static TESTS: AtomicUsize = AtomicUsize::new(0);
     let this_thread = Pid::from_raw(0);
     let usable = sched_getaffinity(this_thread).expect("a thread may ask for its CPUs");
-    let first = (0..CpuSet::count())
-        .find(|cpu| usable.is_set(*cpu).unwrap_or(false))
-        .expect("a running thread has a CPU");
+    let usable: Vec<usize> = (0..CpuSet::count())
+        .filter(|cpu| usable.is_set(*cpu).unwrap_or(false))
+        .collect();
     let mut one = CpuSet::new();
-    one.set(first).expect("the number came from a set");
+    let test = TESTS.fetch_add(1, Ordering::Relaxed);
+    one.set(usable[test % usable.len()])
+        .expect("the number came from a set");
     sched_setaffinity(this_thread, &one).expect("a thread may give up CPUs");
 }
+
+/// States per map: few, and more than any test makes.
+const STATES_MAX: u32 = 8192;

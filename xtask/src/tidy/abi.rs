@@ -14,7 +14,7 @@ const RECORD: &str = "proxy-common/ABI";
 const FOLDER: &str = "proxy-common/src/";
 const VERSION_FILE: &str = "proxy-common/src/lib.rs";
 /// Define no layout.
-const OTHERS: [&str; 2] = ["lib.rs", "pod.rs"];
+const OTHERS: [&str; 3] = ["batch.rs", "lib.rs", "pod.rs"];
 const RULE: &str = "kernel-abi";
 
 /// Writes the record for the sources as they are.

@@ -5,7 +5,7 @@ use super::Finding;
 use super::source::Source;
 
 /// Every module of `proxy/src`, and which others it may name.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "xdp",
         ],
     ),
-    ("cli", &["admin", "app", "clock", "config", "xdp"]),
+    ("cli", &["admin", "app", "clock", "config", "doctor", "xdp"]),
     // Only the settings types of each.
     (
         "config",
@@ -54,10 +54,11 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "tls",
         ],
     ),
+    ("doctor", &["netlink", "xdp"]),
     ("admin", &["clock", "telemetry"]),
     ("net", &["clock", "telemetry"]),
     ("tls", &["clock", "telemetry"]),
-    ("xdp", &["clock", "telemetry"]),
+    ("xdp", &["clock", "netlink", "telemetry"]),
     // Decisions take `now` and settings, and know nobody.
     ("balance", &[]),
     ("cache", &[]),
@@ -65,6 +66,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("route", &[]),
     // Leaves.
     ("clock", &[]),
+    ("netlink", &[]),
     ("telemetry", &[]),
 ];
 

@@ -6,7 +6,6 @@
     reason = "the demo measures real time, and after a signal it exits once everything is cleaned up"
 )]
 
-mod interrupt;
 mod phase;
 mod screen;
 mod stage;
@@ -15,6 +14,7 @@ mod summary;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use weir_lab::interrupt;
 
 use phase::{Phase, Shield};
 use screen::Screen;

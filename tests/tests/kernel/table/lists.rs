@@ -1,14 +1,17 @@
 //! Allowlist and blocklist: which entries match, which wins, and when they end.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
 use weir_common::Outcome;
+use weir_common::addr::BLOCK64_MARKER;
 
 use super::Case;
 use crate::frames::{
-    DOT1AD, DOT1Q, IPV4, IPV6, SOURCE4, SOURCE6, SYN, TCP, cut, ethernet, fragment4, ipv4, ipv6,
-    tag, tcp,
+    IPV4, IPV6, SOURCE4, SOURCE6, SYN, TCP, cut, ethernet, fragment4, ipv4, ipv6, tcp, tcp_with,
 };
 use crate::rules::Ends::{InAnHour, LongAgo};
-use crate::rules::{allow, block};
+use crate::rules::{Rule, allow, block};
 
 pub(super) fn cases() -> Vec<Case> {
     [
@@ -16,6 +19,8 @@ pub(super) fn cases() -> Vec<Case> {
         ipv6_block(),
         allow_wins(),
         nested(),
+        lengths(),
+        marker(),
         other_classes(),
     ]
     .into_iter()
@@ -24,21 +29,17 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn ipv4_block() -> Vec<Case> {
-    let tagged = ethernet(
-        DOT1AD,
-        &tag(DOT1Q, &tag(IPV4, &ipv4(SOURCE4, TCP, &tcp(SYN)))),
-    );
     vec![
         blocked4("exact IPv4 block").rules([block("198.18.0.7/32")]),
         blocked4("exact block that ends later").rules([block("198.18.0.7/32").ending(InAnHour)]),
         blocked4("IPv4 prefix block").rules([block("198.18.0.0/16")]),
         blocked4("IPv4 prefix block that ends later")
             .rules([block("198.18.0.0/24").ending(InAnHour)]),
+        blocked4("exact IPv4 block, not enforced")
+            .rules([block("198.18.0.7/32")])
+            .hits([1])
+            .spared(),
         blocked4("block of everything").rules([block("0.0.0.0/0")]),
-        Case::new("blocked behind QinQ", tagged, Outcome::Blocked)
-            .v4()
-            .syn()
-            .rules([block("198.18.0.7/32")]),
         passed4("another address is blocked").rules([block("198.18.0.8/32")]),
         passed4("another prefix is blocked").rules([block("198.18.1.0/24")]),
         passed4("expired exact block").rules([block("198.18.0.7/32").ending(LongAgo)]),
@@ -54,6 +55,10 @@ fn ipv4_block() -> Vec<Case> {
 fn ipv6_block() -> Vec<Case> {
     vec![
         blocked6("exact IPv6 block").rules([block("2001:db8:1:2::7/128")]),
+        blocked6("exact IPv6 block, not enforced")
+            .rules([block("2001:db8:1:2::7/128")])
+            .hits([1])
+            .spared(),
         blocked6("/64 block").rules([block("2001:db8:1:2::/64")]),
         blocked6("/48 block").rules([block("2001:db8:1::/48")]),
         blocked6("/96 block").rules([block("2001:db8:1:2::/96")]),
@@ -75,7 +80,7 @@ fn ipv6_block() -> Vec<Case> {
 }
 
 fn allow_wins() -> Vec<Case> {
-    let fragment = fragment4(ipv4(SOURCE4, TCP, &tcp(SYN)), 0, true);
+    let fragment = fragment4(ipv4(SOURCE4, TCP, &tcp_with(SYN, &[], &[0; 4])), 0, true);
     vec![
         allowed4("allowed address").rules([allow("198.18.0.7/32")]),
         allowed4("allowed prefix beats exact block")
@@ -102,9 +107,7 @@ fn allow_wins() -> Vec<Case> {
         .v4()
         .syn()
         .rules([allow("198.18.0.0/16")]),
-        Case::malformed("allowed but malformed", cut(syn4(), 40))
-            .v4()
-            .rules([allow("198.18.0.0/16")]),
+        Case::malformed("allowed but malformed", cut(syn4(), 40)).rules([allow("198.18.0.0/16")]),
     ]
 }
 
@@ -131,11 +134,110 @@ fn nested() -> Vec<Case> {
             allow("198.18.0.0/16"),
             block("198.18.0.7/32"),
         ]),
+        passed4("a live prefix behind five expired ones is not found").rules([
+            block("198.18.0.6/31").ending(LongAgo),
+            block("198.18.0.4/30").ending(LongAgo),
+            block("198.18.0.0/28").ending(LongAgo),
+            block("198.18.0.0/24").ending(LongAgo),
+            block("198.18.0.0/16").ending(LongAgo),
+            block("198.0.0.0/8"),
+        ]),
+        blocked4("the longest live prefix is hit")
+            .rules([
+                block("198.0.0.0/8"),
+                block("198.18.0.0/16"),
+                block("198.18.0.0/28").ending(LongAgo),
+            ])
+            .hits([0, 1, 0]),
+        blocked4("the exact entry is hit before a prefix")
+            .rules([block("198.18.0.0/16"), block("198.18.0.7/32")])
+            .hits([0, 1]),
+        blocked6("the exact entry is hit before its /64")
+            .rules([block("2001:db8:1:2::/64"), block("2001:db8:1:2::7/128")])
+            .hits([0, 1]),
+        blocked6("a /64 is hit before a longer prefix")
+            .rules([block("2001:db8:1:2::/96"), block("2001:db8:1:2::/64")])
+            .hits([0, 1]),
+        blocked4("every packet is a hit")
+            .times(5)
+            .rules([block("198.18.0.7/32")])
+            .hits([5]),
+        allowed4("what is allowed is no hit")
+            .times(3)
+            .rules([block("198.18.0.7/32"), allow("198.18.0.0/24")])
+            .hits([0, 0]),
         passed4("expired prefixes only").rules([
             block("198.18.0.0/24").ending(LongAgo),
             block("0.0.0.0/0").ending(LongAgo),
         ]),
     ]
+}
+
+/// Every length of a prefix, and its neighbour of the same length.
+fn lengths() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for len in (1..=32_u8).rev() {
+        let beside = u32::from_be_bytes(SOURCE4) ^ 1_u32.rotate_right(u32::from(len));
+        cases.push(
+            blocked4(&format!("IPv4 block of length {len}"))
+                .rules([block4(u32::from_be_bytes(SOURCE4), len)]),
+        );
+        cases.push(
+            passed4(&format!("IPv4 block of length {len} beside"))
+                .rules([block4(beside, len)])
+                .hits([0]),
+        );
+    }
+    for len in [
+        1, 7, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 95, 127, 128_u8,
+    ] {
+        let address = u128::from_be_bytes(SOURCE6);
+        let beside = address ^ 1_u128.rotate_right(u32::from(len));
+        cases.push(blocked6(&format!("IPv6 block of length {len}")).rules([block6(address, len)]));
+        cases.push(
+            passed6(&format!("IPv6 block of length {len} beside"))
+                .rules([block6(beside, len)])
+                .hits([0]),
+        );
+    }
+    cases
+}
+
+/// The one address of a /64 that ends in the marker of /64 entries.
+fn marker() -> Vec<Case> {
+    let marker = BLOCK64_MARKER.to_be_bytes();
+    let mut address = SOURCE6;
+    address[8..].copy_from_slice(&marker);
+    let frame = ethernet(IPV6, &ipv6(address, TCP, &tcp(SYN)));
+    let exact = block6(u128::from_be_bytes(address), 128);
+    let whole = block("2001:db8:1:2::/64");
+    vec![
+        Case::new("the marker's address", frame.clone(), Outcome::Blocked)
+            .rules([exact])
+            .hits([1]),
+        Case::new("the marker's address in a /64", frame, Outcome::Blocked)
+            .rules([exact, whole])
+            .hits([0, 1]),
+        passed6("the marker's address is not its /64")
+            .rules([exact])
+            .hits([0]),
+    ]
+}
+
+fn block4(address: u32, len: u8) -> Rule {
+    let network = Ipv4Net::new(Ipv4Addr::from_bits(address), len).expect("at most 32 bits");
+    Rule {
+        network: network.trunc().into(),
+        ..block("::/0")
+    }
+}
+
+fn block6(address: u128, len: u8) -> Rule {
+    let network = Ipv6Net::new(Ipv6Addr::from_bits(address), len).expect("at most 128 bits");
+    Rule {
+        network: network.trunc().into(),
+        ..block("::/0")
+    }
 }
 
 fn other_classes() -> Vec<Case> {
@@ -146,17 +248,8 @@ fn other_classes() -> Vec<Case> {
             ethernet(IPV4, &fragment),
             Outcome::Blocked,
         )
-        .v4()
         .rules([block("198.18.0.7/32")]),
-        Case::malformed("blocked but malformed", cut(syn4(), 40))
-            .v4()
-            .rules([block("198.18.0.7/32")]),
-        Case::new(
-            "no list concerns ARP",
-            ethernet(0x0806, &[0; 28]),
-            Outcome::NonIp,
-        )
-        .rules([block("0.0.0.0/0"), block("::/0")]),
+        Case::malformed("blocked but malformed", cut(syn4(), 40)).rules([block("198.18.0.7/32")]),
     ]
 }
 
@@ -168,26 +261,26 @@ fn syn6() -> Vec<u8> {
     ethernet(IPV6, &ipv6(SOURCE6, TCP, &tcp(SYN)))
 }
 
-fn blocked4(description: &'static str) -> Case {
-    Case::new(description, syn4(), Outcome::Blocked).v4().syn()
+fn blocked4(description: &str) -> Case {
+    Case::new(description, syn4(), Outcome::Blocked)
 }
 
-fn blocked6(description: &'static str) -> Case {
-    Case::new(description, syn6(), Outcome::Blocked).v6().syn()
+fn blocked6(description: &str) -> Case {
+    Case::new(description, syn6(), Outcome::Blocked)
 }
 
-fn allowed4(description: &'static str) -> Case {
+fn allowed4(description: &str) -> Case {
     Case::new(description, syn4(), Outcome::Allowed).v4().syn()
 }
 
-fn allowed6(description: &'static str) -> Case {
+fn allowed6(description: &str) -> Case {
     Case::new(description, syn6(), Outcome::Allowed).v6().syn()
 }
 
-fn passed4(description: &'static str) -> Case {
+fn passed4(description: &str) -> Case {
     Case::passed(description, syn4()).v4().syn()
 }
 
-fn passed6(description: &'static str) -> Case {
+fn passed6(description: &str) -> Case {
     Case::passed(description, syn6()).v6().syn()
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// From now on these signals release everything that the lab holds and end the process.
-pub(crate) fn clean_up_on_signals() -> Result<()> {
+pub fn clean_up_on_signals() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -30,14 +30,14 @@ pub(crate) fn clean_up_on_signals() -> Result<()> {
                 }
             });
             INTERRUPTED.store(true, Ordering::SeqCst);
-            weir_lab::cleanup::release_all();
+            crate::cleanup::release_all();
             std::process::exit(128 + number.as_raw_value());
         })?;
     Ok(())
 }
 
 /// After a signal everything fails, because everything is being taken away: that is not worth an error message.
-pub(crate) fn wait_if_interrupted() {
+pub fn wait_if_interrupted() {
     while INTERRUPTED.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_secs(1));
     }
