@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use http_body_util::BodyExt as _;
 use nix::sys::signal::Signal;
-use weir_lab::topology::{ATTACKER_SIDE, BOTNET_V4, client_v4};
+use weir_lab::topology::{ATTACKER_SIDE, BOTNET_V4, attacker_v4, client_v4};
 use weir_lab::{Config, Flood, Lab, Protocol, Sources, Weir, client, until};
 
 use crate::{SOON, Test};
@@ -18,18 +18,16 @@ fn botnet(packets: u64) -> anyhow::Result<Flood> {
 fn drops_go_on_and_can_be_read_when_weir_was_killed() -> Test {
     let lab = Lab::new()?;
     let mut weir = Weir::start(&lab, &Config::default())?;
-    weir.ok(&["block", BOTNET_V4])?;
+    let attacker = attacker_v4(3).to_string();
+    weir.ok(&["block", BOTNET_V4, &attacker])?;
     weir.kill()?;
 
     let before = weir.counted("blocked")?;
     botnet(2_000)?.send_counted(&lab.attackers, || weir.counted("blocked"))?;
     let blocked = weir.counted("blocked")? - before;
     ensure!(blocked == 2_000, "{blocked} were counted as blocked");
-    let sources = weir.json(&["sources", "--sort", "dropped", "--top", "3"])?;
-    ensure!(
-        sources["sources"][0]["dropped"].as_u64() > Some(0),
-        "{sources}"
-    );
+    let drops = weir.json(&["drops", "--by", "prefix", "--top", "3"])?;
+    ensure!(drops["rows"][0]["dropped"] == 2_000, "{drops}");
     ensure!(weir.block_of(BOTNET_V4)?.is_some());
     // The lists can be edited as well, and the kernel obeys.
     weir.ok(&["unblock", BOTNET_V4])?;

@@ -1,5 +1,5 @@
 //! The net ring: weir as its users run it, in a lab of network namespaces, seen only through its configuration file,
-//! its command line and its sockets. Needs root and the release binary (`cargo xtask test net` sees to both); run with
+//! its command line and its sockets; `swap` and `upgrade` also look at what is pinned. Needs root and the release binary (`cargo xtask test net` sees to both); run with
 //! `--test-threads=1`, since each test has a lab and a weir of its own.
 
 #![allow(
@@ -8,15 +8,24 @@
 )]
 
 mod cache;
+mod cookies;
 mod detection;
+mod doctor;
 mod failover;
+mod failstatic;
+mod feeds;
 mod flood;
 mod lab;
 mod lifecycle;
+mod limits;
 mod lists;
 mod reload;
+mod sanity;
 mod shield;
+mod swap;
 mod traffic;
+mod upgrade;
+mod wire;
 
 use std::time::Duration;
 

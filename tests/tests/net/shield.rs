@@ -85,19 +85,63 @@ fn another_xdp_program_on_the_interface_is_named_and_left_alone() -> Test {
     weir.resume()
 }
 
+#[test]
+fn another_xdp_program_is_taken_off_when_that_is_asked_for() -> Test {
+    let lab = Lab::new()?;
+    let (foreign, id) = lab.gateway.run(|| attach_foreign(ATTACKER_SIDE))??;
+    let weir = Weir::prepare(&lab, &Config::default().text(&lab))?;
+    // One that hangs on a bpf link is its owner's to take off.
+    let refused = weir.run(&["run", "--replace"])?;
+    ensure!(refused.code == 1, "{refused:?}");
+    ensure!(refused.stderr.contains(&id.to_string()), "{refused:?}");
+    ensure!(refused.stderr.contains("bpf link"), "{refused:?}");
+    drop(foreign);
+
+    let pin = lab.directory().join("bpf/foreign");
+    lab.gateway
+        .run(|| attach_foreign_by_netlink(ATTACKER_SIDE, &pin))??;
+    ensure!(programs(&lab)?.len() == 1);
+    let refused = weir.run(&["run"])?;
+    ensure!(refused.stderr.contains("--replace"), "{refused:?}");
+    let mut weir = weir.with_arguments(&["--replace"]);
+    weir.resume()?;
+    ensure!(programs(&lab)?.len() == 2, "{:?}", programs(&lab)?);
+    ensure!(lab.get(client_v4(0), Protocol::Http1, "/")?.status == 200);
+    std::fs::remove_file(&pin)?;
+    Ok(())
+}
+
+/// As old tools do it: without a bpf link, so that it stays when its maker ends.
+fn attach_foreign_by_netlink(interface: &str, pin: &std::path::Path) -> Result<()> {
+    let mut ebpf = load_foreign()?;
+    let program: &mut Xdp = ebpf.program_mut("weir").context("no program")?.try_into()?;
+    program.load()?;
+    program.pin(pin)?;
+    let status = std::process::Command::new("ip")
+        .args(["link", "set", "dev", interface, "xdpgeneric", "pinned"])
+        .arg(pin)
+        .status()?;
+    ensure!(status.success(), "ip link set: {status}");
+    Ok(())
+}
+
 /// weir's own object does for a foreign program: nothing pinned it, so no weir knows it.
 fn attach_foreign(interface: &str) -> Result<(Ebpf, u32)> {
-    let object = weir_lab::weir::workspace().join("target/ebpf/weir.bpf.o");
-    let mut ebpf = EbpfLoader::new()
-        .map_max_entries(weir_common::maps::SOURCES4, 1024)
-        .map_max_entries(weir_common::maps::SOURCES6, 1024)
-        .load_file(&object)
-        .with_context(|| format!("loading {}: run `cargo xtask build-ebpf`", object.display()))?;
+    let mut ebpf = load_foreign()?;
     let program: &mut Xdp = ebpf.program_mut("weir").context("no program")?.try_into()?;
     program.load()?;
     program.attach(interface, XdpMode::default())?;
     let id = program.info()?.id();
     Ok((ebpf, id))
+}
+
+pub(crate) fn load_foreign() -> Result<Ebpf> {
+    let object = weir_lab::weir::workspace().join("target/ebpf/weir.bpf.o");
+    EbpfLoader::new()
+        .map_max_entries(weir_common::maps::SOURCES, 1024)
+        .map_max_entries(weir_common::maps::PREFIXES, 1024)
+        .load_file(&object)
+        .with_context(|| format!("loading {}: run `cargo xtask build-ebpf`", object.display()))
 }
 
 #[test]
