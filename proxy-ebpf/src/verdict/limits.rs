@@ -221,9 +221,10 @@ impl Clock {
     /// The TAT after a packet that costs `charge`, if it conforms.
     #[inline(always)]
     fn conforming(self, tat: Tick, charge: u64, burst: u32) -> Option<Tick> {
-        // No TAT is written further ahead of the clock than its burst: one that seems to be lies in the past.
+        // No TAT is written further ahead of the writer's clock than its burst: one that seems to be lies in the past. But
+        // the writer may have read the clock a little later than this CPU did.
         let owed = match self.owed(tat) {
-            owed if owed > burst => 0,
+            owed if owed > burst.saturating_add(CLOCK_SKEW) => 0,
             owed => owed,
         };
         let owed = u64::from(owed) + charge;
@@ -245,5 +246,7 @@ fn dither(cost: u64, salt: u32) -> u64 {
     cost.saturating_add(salt) >> COST_SHIFT
 }
 
+/// How much later than this CPU another may have read the clock, generously: 1 s.
+const CLOCK_SKEW: u32 = (1_000_000_000_u64 >> weir_common::time::TICK_SHIFT) as u32;
 /// Compare-and-swaps tried.
 const ATTEMPTS: u32 = 4;

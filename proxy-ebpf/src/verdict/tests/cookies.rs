@@ -15,10 +15,25 @@ fn listening(mode: CookieMode) -> (HostWorld, Box<ShieldSettings>) {
     let (mut world, mut settings) = listing(&[]);
     world.sockets.listeners.insert(443);
     world.sockets.cookie = Some(9);
+    let own = Source::V4(u32::from_be_bytes([198, 18, 255, 1]));
+    world.own.insert(own.mapped());
+    let probe = weir_common::bits::own(own, settings.seed);
+    settings.own[probe.word as usize] |= probe.mask;
     settings.calm = 0;
     settings.cookies.mode = mode as u8;
     settings.cookies.start = START;
     (world, settings)
+}
+
+#[test]
+fn what_this_host_forwards_is_not_answered_whoever_listens_here() {
+    let (mut world, settings) = listening(CookieMode::Always);
+    let frame = frame4([192, 0, 2, 1], TCP, &tcp(SYN));
+    let judged = world.judge(&frame, &settings, BEGIN_NS);
+    assert_eq!(judged.action, Action::Answer);
+    world.own.clear();
+    let judged = world.judge(&frame, &settings, BEGIN_NS);
+    assert_eq!(judged.action, Action::Pass);
 }
 
 /// SYNs of that many strangers; how many were answered.
