@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use weir_common::settings::Limits;
+use weir_common::source::sketch::CELLS;
 use weir_common::{CpuState, Entry, Outcome, PrefixState, Pressure, ShieldSettings, SourceState};
 use weir_common::{Totals, bits};
 use weir_ebpf::host::{self, HostWorld, Lists, Sockets};
@@ -35,8 +35,8 @@ pub(crate) struct Pair {
     runs: Vec<Run>,
     /// The frames of all runs, one behind the other.
     frames: Vec<u8>,
-    /// Whether the host knows every cell of the sketch that the kernel may have written.
-    compared: bool,
+    /// Whether the host knows every cell of the sketch that the kernel has written: both went the same way since they forgot.
+    agreed: bool,
 }
 
 /// One frame that the kernel has judged.
@@ -75,7 +75,7 @@ impl Pair {
             rules: Vec::new(),
             runs: Vec::new(),
             frames: Vec::new(),
-            compared: true,
+            agreed: true,
         }
     }
 
@@ -112,14 +112,15 @@ impl Pair {
 
     /// Both forget all packets.
     pub(crate) fn forget(&mut self) {
-        if !self.compared {
-            self.learn_cells();
-        }
         self.shield.set(self.settings.set).reset();
-        self.shield
-            .forget(self.host.cells().into_iter().map(|(cell, _)| cell));
+        if self.agreed {
+            self.shield
+                .forget(self.host.cells().into_iter().map(|(cell, _)| cell));
+        } else {
+            self.shield.forget(0..CELLS);
+        }
         self.host.forget();
-        self.compared = true;
+        self.agreed = true;
         self.runs.clear();
         self.frames.clear();
     }
@@ -154,7 +155,7 @@ impl Pair {
             action,
         });
         self.frames.extend_from_slice(frame);
-        self.compared = false;
+        self.agreed = false;
         action
     }
 
@@ -172,7 +173,7 @@ impl Pair {
             };
             match self.replay(late) {
                 None => {
-                    self.compared = true;
+                    self.agreed = true;
                     return Comparison::Agree;
                 }
                 Some(other)
@@ -182,7 +183,6 @@ impl Pair {
                 Some(other) => least = Some(other),
             }
         }
-        self.learn_cells();
         // The program reads the clock more than once a packet, and a tick may fall between; so nothing but a run without
         // one proves a fault.
         if unsure.is_empty() {
@@ -197,20 +197,6 @@ impl Pair {
         self.host.forget();
         self.host.lists = Lists::of(&self.rules, &self.settings);
         self.host.lists.untested = self.shield.bits(self.settings.bits).is_untested();
-    }
-
-    /// Makes the host ask for every cell of the sketch that the kernel may have written, whatever the time was: without
-    /// limits no packet ends before its prefix is counted. Both can then forget them.
-    fn learn_cells(&mut self) {
-        self.compared = true;
-        let mut unlimited = self.settings.clone();
-        unlimited.limits = Limits::NONE;
-        unlimited.prefix_limits = Limits::NONE;
-        self.rewind();
-        for run in &self.runs {
-            let frame = &self.frames[run.frame_at..run.frame_at + run.frame_len];
-            self.host.judge(frame, &unlimited, run.latest_ns);
-        }
     }
 
     /// The host judges everything anew and says what differs. `late`: runs that fell behind the tick within them.

@@ -1,5 +1,6 @@
 //! The loaded program with small, private maps: configure, run one frame, read what it left behind.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,8 +12,9 @@ use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions};
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use weir_common::source::sketch::CELLS;
 use weir_common::{
-    CpuState, PrefixState, Pressure, Sample, ShieldSettings, SourceState, Totals, maps,
+    CpuState, PrefixState, Pressure, Sample, ShieldSettings, SourceState, Totals, batch, maps,
 };
 use weir_ebpf::verdict;
 
@@ -58,6 +60,7 @@ pub(crate) struct Shield {
     sources: HashMap<MapData, [u8; 8], SourceState>,
     prefixes: HashMap<MapData, [u8; 8], PrefixState>,
     sketch: Array<MapData, u32>,
+    sketch_fd: OwnedFd,
     cpu: PerCpuArray<MapData, CpuState>,
     pressure: Array<MapData, Pressure>,
     own: HashMap<MapData, [u8; 16], u32>,
@@ -96,6 +99,14 @@ impl Shield {
             .load()
             .expect("the verifier accepts the program");
         let load_time = start.elapsed();
+        let sketch = ebpf
+            .take_map(maps::SKETCH)
+            .expect("the object has a sketch");
+        let Map::Array(data) = &sketch else {
+            panic!("{} is not an array", maps::SKETCH)
+        };
+        let sketch_fd = data.fd().as_fd().try_clone_to_owned();
+        let sketch_fd = sketch_fd.expect("a descriptor can be duplicated");
         let generation = Array::create(1, 0).expect("the kernel makes an array");
         let sets = [0, 1].map(|index| Set::install(&mut ebpf, index));
         let bits = [0, 1].map(|index| Bits::install(&mut ebpf, index));
@@ -108,7 +119,8 @@ impl Shield {
             totals: take(&mut ebpf, maps::TOTALS),
             sources: take(&mut ebpf, maps::SOURCES),
             prefixes: take(&mut ebpf, maps::PREFIXES),
-            sketch: take(&mut ebpf, maps::SKETCH),
+            sketch_fd,
+            sketch: Array::try_from(sketch).expect("the sketch is an array"),
             cpu: take(&mut ebpf, maps::CPU),
             pressure: take(&mut ebpf, maps::PRESSURE),
             own: take(&mut ebpf, maps::OWN),
@@ -273,6 +285,19 @@ impl Shield {
         self.sketch.get(&index, 0).expect("the sketch has the cell")
     }
 
+    /// Every cell of the sketch that is not 0.
+    pub(crate) fn cells_in_use(&self) -> Vec<(u32, u32)> {
+        let mut cells = Vec::new();
+        let all = CELLS as usize;
+        batch::walk(self.sketch_fd.as_fd(), (0_u32, 0_u32), all, |cell, bits| {
+            if bits != 0 {
+                cells.push((cell, bits));
+            }
+        })
+        .expect("the sketch can be read");
+        cells
+    }
+
     /// The memory of the CPU that this thread runs on.
     pub(crate) fn cpu(&self) -> CpuState {
         let all = self.cpu.get(&0, 0).expect("CPU has an element");
@@ -289,9 +314,9 @@ impl Shield {
     pub(crate) fn forget(&mut self, cells: impl IntoIterator<Item = u32>) {
         clear(&mut self.sources);
         clear(&mut self.prefixes);
-        for cell in cells {
-            self.sketch.set(cell, 0, 0).expect("the cell exists");
-        }
+        let cells: Vec<u32> = cells.into_iter().collect();
+        batch::update(self.sketch_fd.as_fd(), &cells, &vec![0_u32; cells.len()])
+            .expect("the cells exist");
         self.cpu
             .set(0, on_all_cpus(CpuState::default()), 0)
             .expect("CPU has an element");

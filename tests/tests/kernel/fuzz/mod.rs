@@ -43,6 +43,12 @@ fn kernel_and_host_agree_on_random_frames() {
         }
         generation += 1;
     }
+    pair.forget();
+    let left = pair.shield.cells_in_use();
+    assert!(
+        left.is_empty(),
+        "cells that the kernel wrote and the host did not: {left:x?}"
+    );
     say(&format!(
         "{packets} packets, 0 disagreements (seed {}, {:.1} s; {undecided} more met too many ticks of the clock)",
         budget.seed,
