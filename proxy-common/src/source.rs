@@ -157,8 +157,8 @@ pub struct CpuState {
     pub pause: u32,
     /// Forged ACKs in this epoch.
     pub forged: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// SYNs that could not be answered with a cookie, in this epoch.
+    pub unanswerable: u32,
     /// Drops since the last sample that were not sampled.
     pub skipped: u64,
 }

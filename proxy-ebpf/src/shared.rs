@@ -184,6 +184,8 @@ fields!(CpuState {
     pause: u32,
     /// [`CpuState::forged`]
     forged: u32,
+    /// [`CpuState::unanswerable`]
+    unanswerable: u32,
     /// [`CpuState::skipped`]
     skipped: u64,
 });

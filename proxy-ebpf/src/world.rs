@@ -8,7 +8,7 @@ use crate::parse::tcp::Segment;
 use crate::parse::{self, Ip, Upper};
 use crate::shared::Shared;
 use crate::verdict::account::{self, Accounted, Load};
-use crate::verdict::cookies::{self, Answer, Check, Stage};
+use crate::verdict::cookies::{self, Answer, Check, Stage, Turned};
 use crate::verdict::inner;
 use crate::verdict::lists::{self, Listed};
 use crate::verdict::sanity::{self, Sane};
@@ -60,8 +60,10 @@ pub trait World {
     /// The sequence number of a SYN's answer, if it is for a listener and the kernel makes cookies. Not if it belongs to
     /// something that the kernel knows: a connection being opened, one in TIME-WAIT.
     fn make_cookie(&self, ip: &Ip, segment: &Segment, mss: u16) -> Option<u32>;
-    /// Turns the SYN into its answer; false if it cannot.
-    fn answer(&self, ip: &Ip, upper: &Upper, answer: &Answer) -> bool;
+    /// Whether the whole frame lies in its first buffer.
+    fn is_linear(&self) -> bool;
+    /// Turns the SYN into its answer.
+    fn answer(&self, ip: &Ip, upper: &Upper, answer: &Answer) -> Turned;
     /// Whether an ACK is for a listener and acknowledges no cookie that it made.
     fn is_forged(&self, ip: &Ip, segment: &Segment) -> bool;
 

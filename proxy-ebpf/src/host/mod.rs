@@ -18,7 +18,7 @@ use crate::packet::Packet;
 use crate::parse::tcp::{MIN_HEADER, Segment};
 use crate::parse::{Ip, Upper, Version};
 use crate::shared::Shared;
-use crate::verdict::cookies::Answer;
+use crate::verdict::cookies::{Answer, Turned};
 use crate::verdict::{Action, Decision, decide};
 use crate::world::World;
 
@@ -40,8 +40,10 @@ pub struct HostWorld {
     pub cpu: Cell<CpuState>,
     /// All CPUs' SYNs.
     pub pressure: Cell<Pressure>,
-    /// Bytes of a frame's first buffer. What asks for sockets reads no further, and a longer frame is not answered.
+    /// Bytes of a frame's first buffer. What asks for sockets reads no further, and no SYN of a longer frame is answered.
     pub first_buffer: Cell<usize>,
+    /// Whether frames have no room for an answer.
+    pub is_cramped: Cell<bool>,
     /// What SYNs were answered with.
     pub answers: RefCell<Vec<Answer>>,
     now_ns: Cell<u64>,
@@ -63,6 +65,7 @@ impl Default for HostWorld {
             cpu: Cell::new(CpuState::default()),
             pressure: Cell::new(Pressure::default()),
             first_buffer: Cell::new(usize::MAX),
+            is_cramped: Cell::new(false),
             answers: RefCell::new(Vec::new()),
             now_ns: Cell::new(0),
             frame_len: Cell::new(0),
@@ -221,12 +224,16 @@ impl World for HostWorld {
             .then_some(self.sockets.cookie?)
     }
 
-    fn answer(&self, _: &Ip, _: &Upper, answer: &Answer) -> bool {
-        if self.frame_len.get() > self.first_buffer.get() {
-            return false;
+    fn is_linear(&self) -> bool {
+        self.frame_len.get() <= self.first_buffer.get()
+    }
+
+    fn answer(&self, _: &Ip, _: &Upper, answer: &Answer) -> Turned {
+        if self.is_cramped.get() {
+            return Turned::Not;
         }
         self.answers.borrow_mut().push(*answer);
-        true
+        Turned::Whole
     }
 
     fn is_forged(&self, ip: &Ip, segment: &Segment) -> bool {

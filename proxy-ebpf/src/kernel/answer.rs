@@ -14,11 +14,11 @@ use weir_common::ShieldSettings;
 use weir_ebpf::packet::{Bytes as _, XdpFrame};
 use weir_ebpf::parse::tcp::{ACK, MIN_HEADER, SYN, Segment};
 use weir_ebpf::parse::{Ip, Transport, Upper, Version};
-use weir_ebpf::verdict::cookies::{Answer, Options};
+use weir_ebpf::verdict::cookies::{Answer, Options, Turned};
 
 use crate::maps;
 
-/// Rewrites the frame; false if it cannot be, and is then whatever it is. A BPF function of its own, for its stack.
+/// Rewrites the frame. A BPF function of its own, for its stack.
 #[inline(always)]
 pub(crate) fn write(
     context: *mut xdp_md,
@@ -26,8 +26,8 @@ pub(crate) fn write(
     ip: &Ip,
     upper: &Upper,
     answer: &Answer,
-) -> bool {
-    rewrite(context, settings, ip, upper, answer) != 0
+) -> Turned {
+    Turned::from_bits(rewrite(context, settings, ip, upper, answer))
 }
 
 #[inline(never)]
@@ -42,29 +42,32 @@ fn rewrite(
     // SAFETY: `write` passes references.
     let (settings, ip, upper, answer) = unsafe { (&*settings, &*ip, &*upper, &*answer) };
     let Transport::Tcp(segment) = upper.transport() else {
-        return 0;
+        return Turned::Not as u32;
     };
-    u32::from(turn(
-        &XdpFrame::new(&context),
-        settings,
-        ip,
-        &segment,
-        answer,
-    ))
+    let full = settings.cookies.options != 0 && answer.options.flags & Options::TIMESTAMPS != 0;
+    let words = if full { FULL } else { MSS_ONLY };
+    let frame = XdpFrame::new(&context);
+    if !frame.resize(segment.at + MIN_HEADER + 4 * words) {
+        return Turned::Not as u32;
+    }
+    if turn(&frame, settings, (ip, &segment), answer, full) {
+        Turned::Whole as u32
+    } else {
+        Turned::Partly as u32
+    }
 }
 
+/// Writes the answer, all options or the MSS alone, over a frame that is as long as it.
 #[inline(always)]
 fn turn(
     frame: &XdpFrame<'_>,
     settings: &ShieldSettings,
-    ip: &Ip,
-    segment: &Segment,
+    (ip, segment): (&Ip, &Segment),
     answer: &Answer,
+    full: bool,
 ) -> bool {
-    let full = settings.cookies.options != 0 && answer.options.flags & Options::TIMESTAMPS != 0;
     let tcp_bytes = MIN_HEADER + 4 * if full { FULL } else { MSS_ONLY };
-    let tcp_at = segment.at;
-    if !frame.resize(tcp_at + tcp_bytes) || !turn_ethernet(frame) {
+    if !turn_ethernet(frame) {
         return false;
     }
     let addresses = match ip.version() {

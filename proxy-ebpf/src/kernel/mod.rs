@@ -7,13 +7,14 @@ mod sockets;
 use core::cell::Cell;
 
 use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::programs::XdpContext;
 use weir_common::{CpuState, Entry, PrefixState, Pressure, ShieldSettings, SourceState};
-use weir_ebpf::packet::Packet;
+use weir_ebpf::packet::{Packet, XdpFrame};
 use weir_ebpf::parse::tcp::Segment;
 use weir_ebpf::parse::{Ip, Upper, Version};
 use weir_ebpf::shared::Shared;
 use weir_ebpf::verdict::account::{Accounted, Load};
-use weir_ebpf::verdict::cookies::{Answer, Check, Stage};
+use weir_ebpf::verdict::cookies::{Answer, Check, Stage, Turned};
 use weir_ebpf::verdict::lists::Listed;
 use weir_ebpf::verdict::sanity::Sane;
 use weir_ebpf::world::World;
@@ -150,7 +151,14 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn answer(&self, ip: &Ip, upper: &Upper, answer: &Answer) -> bool {
+    fn is_linear(&self) -> bool {
+        let context = XdpContext::new(self.context);
+        let frame = XdpFrame::new(&context);
+        frame.first_buffer_len() == frame.frame_len()
+    }
+
+    #[inline(always)]
+    fn answer(&self, ip: &Ip, upper: &Upper, answer: &Answer) -> Turned {
         answer::write(self.context, self.settings, ip, upper, answer)
     }
 

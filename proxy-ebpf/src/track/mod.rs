@@ -143,6 +143,7 @@ pub fn roll(cpu: Shared<'_, CpuState>, epoch: u32) {
     cpu.strangers().write(0);
     cpu.samples().write(0);
     cpu.forged().write(0);
+    cpu.unanswerable().write(0);
 }
 
 /// How a drop is attended to.

@@ -53,6 +53,30 @@ impl Options {
     pub const NO_SCALE: u8 = 15;
 }
 
+/// What became of a SYN that was to be turned into its answer.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turned {
+    /// It is still the SYN: there was no room for the answer.
+    Not = 0,
+    /// It is the answer.
+    Whole = 1,
+    /// It is neither.
+    Partly = 2,
+}
+
+impl Turned {
+    /// The variant with this number.
+    #[inline(always)]
+    pub fn from_bits(bits: u32) -> Self {
+        match bits {
+            0 => Self::Not,
+            1 => Self::Whole,
+            _ => Self::Partly,
+        }
+    }
+}
+
 /// What becomes of a segment.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,18 +179,17 @@ pub fn check<P: Packet, W: World>(
             let Some(syns) = count(world, &settings.cookies, epoch) else {
                 return Check::Pass;
             };
-            // IP options, extension headers and fragments are rare, and the kernel can make cookies too.
-            if upper.fragment() != Fragment::Whole || !ip.is_plain(upper) {
-                return Check::Pass;
+            if upper.fragment() != Fragment::Whole || !ip.is_plain(upper) || !world.is_linear() {
+                return unanswerable(world, epoch);
             }
             // One in sixteen strangers is looked at all the same, so that one that is heavy gets its state, and limits.
             if syns.is_multiple_of(16) || track::may_be_known(world, settings, ip.source(), epoch) {
                 return Check::Wait;
             }
-            answer(packet, world, settings, (ip, upper), &segment)
+            answer(packet, world, settings, (ip, upper, &segment), epoch)
         }
         Stage::Late => {
-            let check = answer(packet, world, settings, (ip, upper), &segment);
+            let check = answer(packet, world, settings, (ip, upper, &segment), epoch);
             if check != Check::Pass
                 && let Some(state) = world.source(source_key(ip.source()))
             {
@@ -182,8 +205,8 @@ fn answer<P: Packet, W: World>(
     packet: &P,
     world: &W,
     settings: &ShieldSettings,
-    (ip, upper): (&Ip, &Upper),
-    segment: &Segment,
+    (ip, upper, segment): (&Ip, &Upper, &Segment),
+    epoch: u32,
 ) -> Check {
     let options = packet.syn_options(segment.at + MIN_HEADER, segment.at + segment.header_len);
     let default_mss = match ip.version() {
@@ -198,12 +221,31 @@ fn answer<P: Packet, W: World>(
     let Some(cookie) = world.make_cookie(ip, segment, mss) else {
         return Check::Pass;
     };
-    let answered = settings.enforce != 0 && world.answer(ip, upper, &Answer { cookie, options });
-    if answered {
-        Check::Answered
-    } else {
-        Check::Unanswered
+    if settings.enforce == 0 {
+        return Check::Unanswered;
     }
+    match world.answer(ip, upper, &Answer { cookie, options }) {
+        Turned::Whole => Check::Answered,
+        Turned::Not => unanswerable(world, epoch),
+        Turned::Partly => Check::Unanswered,
+    }
+}
+
+/// A SYN that the program cannot answer: with IP options or extension headers, in fragments or several buffers. Honest ones
+/// are rare, and the kernel makes cookies too, so few of them pass; a flood of them is one that the kernel would have to
+/// bear: of it, [`UNANSWERABLE_PASSED`] an epoch and CPU.
+#[inline(always)]
+fn unanswerable<W: World>(world: &W, epoch: u32) -> Check {
+    let Some(cpu) = world.cpu() else {
+        return Check::Pass;
+    };
+    roll(cpu, epoch);
+    let before = cpu.unanswerable().read();
+    if before >= UNANSWERABLE_PASSED {
+        return Check::Unanswered;
+    }
+    cpu.unanswerable().write(before + 1);
+    Check::Pass
 }
 
 /// The kernel answers an ACK that belongs to nothing with a reset, and a client whose connection this host has forgotten
@@ -344,6 +386,8 @@ pub fn step<P: Packet>(packet: &P, at: usize, end: usize, options: &mut Options)
 pub const MOST_OPTIONS: u32 = 20;
 /// About 1,000 a second, whose resets cost a core a thousandth of its time.
 pub const FORGED_PASSED: u32 = 256;
+/// About 1,000 a second, whose answers cost the kernel some 1.5 ms of a core's second.
+pub const UNANSWERABLE_PASSED: u32 = 256;
 
 const END: u8 = 0;
 const NOP: u8 = 1;

@@ -4,7 +4,7 @@ use weir_common::settings::{CookieMode, Cookies};
 use weir_common::time::EPOCH_SHIFT;
 
 use super::*;
-use crate::verdict::cookies::{FORGED_PASSED, Options, options};
+use crate::verdict::cookies::{FORGED_PASSED, Options, UNANSWERABLE_PASSED, options};
 
 const EPOCH_NS: u64 = 1 << EPOCH_SHIFT;
 /// The beginning of an epoch.
@@ -116,6 +116,33 @@ fn forged_acks_are_answered_with_a_reset_until_there_are_too_many() {
         assert_eq!(ack(n, BEGIN_NS), expected, "{n}");
     }
     assert_eq!(ack(0, BEGIN_NS + EPOCH_NS), Outcome::Passed);
+}
+
+/// Of SYNs without room for an answer, and of those with extension headers, in one budget.
+#[test]
+fn syns_that_cannot_be_answered_are_left_to_the_kernel_until_there_are_too_many() {
+    let (world, settings) = listening(CookieMode::Always);
+    let syn = |options: &[u8], n: u32, now_ns| {
+        let [a, b, c, d] = (0x0a00_0000 | n).to_be_bytes();
+        let mut frame = frame4([a, b, c, d], TCP, &[options, &tcp(SYN)].concat());
+        frame[14] += u8::try_from(options.len() / 4).unwrap();
+        world.judge(&frame, &settings, now_ns).outcome
+    };
+    world.is_cramped.set(true);
+    for n in 0..2 * UNANSWERABLE_PASSED {
+        let options = if n % 2 == 0 { &[][..] } else { &[1; 4] };
+        let expected = if n < UNANSWERABLE_PASSED {
+            Outcome::Passed
+        } else {
+            Outcome::SynCookie
+        };
+        assert_eq!(syn(options, n, BEGIN_NS), expected, "{n}");
+    }
+    assert_eq!(world.answers.borrow().len(), 0);
+    world.is_cramped.set(false);
+    assert_eq!(syn(&[], 0, BEGIN_NS), Outcome::SynCookie);
+    assert_eq!(world.answers.borrow().len(), 1, "others are answered still");
+    assert_eq!(syn(&[1; 4], 0, BEGIN_NS + EPOCH_NS), Outcome::Passed);
 }
 
 #[test]

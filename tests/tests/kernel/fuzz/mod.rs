@@ -89,9 +89,14 @@ fn judge_once(pair: &mut Pair, plan: &Plan, frames: &[Frame]) -> Comparison {
 /// `splits`: some frames' headers lie in several buffers.
 fn generate(random: &mut Random, splits: bool) -> (Plan, Vec<Frame>) {
     let plan = plans::plan(random);
+    // What an epoch allows a few hundred of is used up by nothing less.
+    let flood = random.chance(10).then(|| packets::Flood::any(random));
     let frames = (0..GENERATION)
         .map(|_| {
-            let bytes = packets::frame(random);
+            let bytes = match flood {
+                Some(flood) if random.chance(90) => packets::of_flood(random, flood),
+                _ => packets::frame(random),
+            };
             let first_buffer = 14 + random.below(bytes.len().min(200) - 13);
             let split = (random.chance(3) && splits).then_some(first_buffer);
             Frame { bytes, split }

@@ -46,6 +46,43 @@ pub(crate) fn frame(random: &mut Random) -> Vec<u8> {
     frame
 }
 
+/// What most frames of a generation are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flood {
+    /// SYNs, most of them such as no cookie answers.
+    Syns,
+    /// ACKs.
+    Acks,
+}
+
+impl Flood {
+    pub(crate) fn any(random: &mut Random) -> Self {
+        random.pick(&[Self::Syns, Self::Acks])
+    }
+}
+
+/// A frame of a flood: a segment to the port that listens, in a packet that is right more often than others.
+pub(crate) fn of_flood(random: &mut Random, flood: Flood) -> Vec<u8> {
+    let flags = match flood {
+        Flood::Syns => SYN,
+        Flood::Acks => ACK,
+    };
+    let mut segment = tcp(random);
+    segment[2..4].copy_from_slice(&443_u16.to_be_bytes());
+    segment[13] = flags;
+    let destination_at = 30;
+    if random.chance(50) {
+        let words = random.pick(&[0, 1, 1, 10]);
+        let mut packet = ipv4_with(random, TCP, words, &segment);
+        packet[6..8].copy_from_slice(&random.pick(&[0_u16, 0, 0x4000, 0x2000]).to_be_bytes());
+        let mut frame = ethernet(IPV4, &packet);
+        frame[destination_at..destination_at + 4].copy_from_slice(&OWN4);
+        frame
+    } else {
+        ethernet(IPV6, &ipv6(random, TCP, &segment))
+    }
+}
+
 /// Overwrites up to four bytes, most of them in the headers.
 fn mutate(random: &mut Random, frame: &mut [u8]) {
     let headers = frame.len().min(128);
@@ -88,6 +125,11 @@ fn ipv4(random: &mut Random, protocol: u8, payload: &[u8]) -> Vec<u8> {
     } else {
         0
     };
+    ipv4_with(random, protocol, words, payload)
+}
+
+/// A packet with so many words of options.
+fn ipv4_with(random: &mut Random, protocol: u8, words: usize, payload: &[u8]) -> Vec<u8> {
     let total_len = wrong(random, 20 + 4 * words + payload.len());
     let header_words = if random.chance(2) {
         random.byte() & 15

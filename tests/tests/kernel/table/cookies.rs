@@ -2,13 +2,13 @@
 
 use weir_common::settings::{CookieMode, Cookies};
 use weir_common::{DropClass, Outcome, ShieldSettings};
-use weir_ebpf::verdict::cookies::FORGED_PASSED;
+use weir_ebpf::verdict::cookies::{FORGED_PASSED, UNANSWERABLE_PASSED};
 
 use super::Case;
 use super::classes::ports;
 use crate::frames::{
-    ACK, DESTINATION, FIN, IPV4, IPV6, RST, SYN, TCP, ethernet, extension, ipv4, ipv4_with_options,
-    ipv6, patch, tcp, tcp_with,
+    ACK, DESTINATION, FIN, FRAGMENT, IPV4, IPV6, RST, SYN, TCP, ethernet, extension, fragment4,
+    fragment6, ipv4, ipv4_with_options, ipv6, patch, tcp, tcp_with,
 };
 use crate::rules::allow;
 use crate::shield::Action;
@@ -18,10 +18,16 @@ const CLIENT4: [u8; 4] = [198, 18, 3, 3];
 const CLIENT6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 3, 0, 3, 0, 0, 0, 0, 0, 0, 0, 3];
 
 pub(super) fn cases() -> Vec<Case> {
-    [answers(), not_answered(), acks(), pressure()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        answers(),
+        not_answered(),
+        unanswerable(),
+        acks(),
+        pressure(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn mode(mode: CookieMode) -> impl FnOnce(&mut ShieldSettings) {
@@ -44,8 +50,22 @@ impl Case {
         self
     }
 
-    fn always(self) -> Self {
+    pub(super) fn always(self) -> Self {
         self.with(mode(CookieMode::Always))
+    }
+
+    /// So many of the last frame, a SYN, are left to the kernel in an epoch; the next ones are dropped before anybody looks
+    /// for the state of their source.
+    pub(super) fn unanswerable(self) -> Self {
+        let mut case = self
+            .always()
+            .syn()
+            .times(UNANSWERABLE_PASSED)
+            .then(2, Outcome::SynCookie);
+        if let Some(step) = case.steps.last_mut() {
+            step.counts = false;
+        }
+        case
     }
 
     /// The last step is answered.
@@ -167,20 +187,9 @@ fn not_answered() -> Vec<Case> {
             "SYN to a port without a listener",
             ipv4(CLIENT4, TCP, &other_port),
         ),
-        passed4(
-            "SYN with IP options is left to the kernel",
-            ipv4_with_options(CLIENT4, TCP, &[1; 4], &syn),
-        ),
         passed4("SYN to a failsafe port", ipv4(CLIENT4, TCP, &syn))
             .with(|s| s.failsafe_ports = ports(&[443])),
         passed4("SYN while cookies are off", ipv4(CLIENT4, TCP, &syn)).with(mode(CookieMode::Off)),
-        Case::passed(
-            "SYN with extension headers is left to the kernel",
-            ethernet(IPV6, &ipv6(CLIENT6, DESTINATION, &extension(TCP, 0, &syn))),
-        )
-        .always()
-        .syn()
-        .counted_for(CLIENT6),
         Case::new(
             "SYN of an allowed source",
             ethernet(IPV4, &ipv4(CLIENT4, TCP, &syn)),
@@ -209,6 +218,49 @@ fn not_answered() -> Vec<Case> {
         )
         .always()
         .counted_for(CLIENT6),
+    ]
+}
+
+/// SYNs that only the kernel can answer, in every form.
+fn unanswerable() -> Vec<Case> {
+    let syn = tcp(SYN);
+    let case4 = |name: &str, packet: Vec<u8>| {
+        Case::passed(name, ethernet(IPV4, &packet)).counted_for(CLIENT4)
+    };
+    let case6 = |name: &str, next: u8, rest: Vec<u8>| {
+        Case::passed(name, ethernet(IPV6, &ipv6(CLIENT6, next, &rest))).counted_for(CLIENT6)
+    };
+    let whole = |more| fragment6(TCP, 0, more, &tcp_with(SYN, &[2, 4, 5, 0xb4], &[]));
+    let options4 = ipv4_with_options(CLIENT4, TCP, &[1; 4], &syn);
+    let parts = |s: &mut ShieldSettings| s.sanity.fragments = 0;
+    vec![
+        case4("SYNs with IP options", options4.clone()).unanswerable(),
+        case4("SYNs with IP options, not enforced", options4.clone())
+            .unanswerable()
+            .spared(),
+        case4("SYNs with IP options, cookies off", options4)
+            .times(UNANSWERABLE_PASSED + 1)
+            .syn(),
+        case6(
+            "SYNs with extension headers",
+            DESTINATION,
+            extension(TCP, 0, &syn),
+        )
+        .unanswerable(),
+        case6("SYNs in atomic fragments", FRAGMENT, whole(false)).unanswerable(),
+        case6("SYNs in first fragments, IPv6", FRAGMENT, whole(true))
+            .with(parts)
+            .unanswerable(),
+        case4(
+            "SYNs in first fragments",
+            fragment4(
+                ipv4(CLIENT4, TCP, &tcp_with(SYN, &[2, 4, 5, 0xb4], &[])),
+                0,
+                true,
+            ),
+        )
+        .with(parts)
+        .unanswerable(),
     ]
 }
 
