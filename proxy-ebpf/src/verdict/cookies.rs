@@ -33,7 +33,7 @@ pub struct Options {
     pub mss: u16,
     /// Window scale (RFC 7323 §2), at most 14; [`Options::NO_SCALE`] = not sent.
     pub window_scale: u8,
-    /// [`Options::SACK`] and [`Options::TIMESTAMPS`].
+    /// [`Options::SACK`], [`Options::TIMESTAMPS`] and [`Options::SIGNED`].
     pub flags: u8,
 }
 
@@ -49,6 +49,8 @@ impl Options {
     pub const SACK: u8 = 1;
     /// There are timestamps.
     pub const TIMESTAMPS: u8 = 2;
+    /// The segment is signed with a key that only the kernel has (RFC 2385, RFC 5925), and so has its answer to be.
+    pub const SIGNED: u8 = 4;
     /// What Linux writes into a timestamp for "no window scale".
     pub const NO_SCALE: u8 = 15;
 }
@@ -209,6 +211,9 @@ fn answer<P: Packet, W: World>(
     epoch: u32,
 ) -> Check {
     let options = packet.syn_options(segment.at + MIN_HEADER, segment.at + segment.header_len);
+    if options.flags & Options::SIGNED != 0 {
+        return unanswerable(world, epoch);
+    }
     let default_mss = match ip.version() {
         Version::V4 => 536,
         Version::V6 => 1220,
@@ -231,8 +236,8 @@ fn answer<P: Packet, W: World>(
     }
 }
 
-/// A SYN that the program cannot answer: with IP options or extension headers, in fragments or several buffers. Honest ones
-/// are rare, and the kernel makes cookies too, so few of them pass; a flood of them is one that the kernel would have to
+/// A SYN that the program cannot answer: signed, with IP options or extension headers, in fragments or several buffers.
+/// Honest ones are rare, and the kernel makes cookies too, so few of them pass; a flood of them is one that the kernel would have to
 /// bear: of it, [`UNANSWERABLE_PASSED`] an epoch and CPU.
 #[inline(always)]
 fn unanswerable<W: World>(world: &W, epoch: u32) -> Check {
@@ -377,6 +382,7 @@ pub fn step<P: Packet>(packet: &P, at: usize, end: usize, options: &mut Options)
             options.timestamp = packet.load::<6>(at)?.be32::<2>();
             options.flags |= Options::TIMESTAMPS;
         }
+        (MD5, 18) | (AUTHENTICATION, 4..) => options.flags |= Options::SIGNED,
         _ => {}
     }
     Some(next)
@@ -395,5 +401,9 @@ const MSS: u8 = 2;
 const WINDOW_SCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const TIMESTAMPS: u8 = 8;
+/// RFC 2385
+const MD5: u8 = 19;
+/// TCP-AO (RFC 5925 §2.2)
+const AUTHENTICATION: u8 = 29;
 /// RFC 7323 §2.3
 const MAX_SCALE: u8 = 14;

@@ -194,6 +194,10 @@ fn options_are_read_as_linux_reads_them() {
         assert_eq!((read.window_scale, read.mss), (5, 0), "{broken:?}");
     }
     // A known option of another length is none.
-    let wrong = read(&[2, 3, 9, 8, 4, 9, 9, 4, 3, 0]);
+    let wrong = read(&[2, 3, 9, 8, 4, 9, 9, 4, 3, 0, 19, 4, 0, 0, 29, 2]);
     assert_eq!(wrong, Options::NONE);
+    for signature in [[&[19, 18][..], &[0; 16]].concat(), vec![29, 4, 1, 1]] {
+        let signed = read(&[&[4, 2], signature.as_slice()].concat());
+        assert_eq!(signed.flags, Options::SACK | Options::SIGNED);
+    }
 }

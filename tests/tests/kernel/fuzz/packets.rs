@@ -302,7 +302,7 @@ fn tcp(random: &mut Random) -> Vec<u8> {
 fn tcp_options(random: &mut Random) -> Vec<u8> {
     let mut options = Vec::new();
     while random.chance(75) {
-        match random.below(8) {
+        match random.below(9) {
             0 => options.extend([2, 4, 2, 0]),
             1 => options.extend([3, 3, random.byte()]),
             2 => options.extend([4, 2]),
@@ -313,6 +313,12 @@ fn tcp_options(random: &mut Random) -> Vec<u8> {
             4 => options.push(1),
             5 => options.push(0),
             6 => options.extend([random.byte(), random.byte() & 15]),
+            // Signatures, of lengths that they have and that they have not.
+            7 => {
+                let len = random.pick(&[16, 17, 18, 18, 18]);
+                options.extend([random.pick(&[19, 29]), len]);
+                options.extend(random.bytes(usize::from(len) - 2));
+            }
             _ => options.extend(random.bytes(3)),
         }
     }

@@ -68,6 +68,16 @@ impl Case {
         case
     }
 
+    /// As [`Case::unanswerable`], if options of TCP tell: whoever has a state, as everybody has behind a first frame, is
+    /// counted before they are read.
+    fn unanswerable_late(self) -> Self {
+        self.always()
+            .syn()
+            .times(UNANSWERABLE_PASSED)
+            .then(2, Outcome::SynCookie)
+            .known()
+    }
+
     /// The last step is answered.
     fn answered(mut self) -> Self {
         let step = self.steps.last_mut().expect("a case has a frame");
@@ -261,6 +271,19 @@ fn unanswerable() -> Vec<Case> {
         )
         .with(parts)
         .unanswerable(),
+        case4(
+            "SYNs with TCP-MD5",
+            ipv4(CLIENT4, TCP, &tcp_with(SYN, &MD5, &[])),
+        )
+        .unanswerable_late(),
+        case6("SYNs with TCP-AO", TCP, tcp_with(SYN, &AO, &[])).unanswerable_late(),
+        case6(
+            "SYNs with TCP-AO, not enforced",
+            TCP,
+            tcp_with(SYN, &AO, &[]),
+        )
+        .unanswerable_late()
+        .spared(),
     ]
 }
 
@@ -338,6 +361,12 @@ fn pressure() -> Vec<Case> {
 
 /// Packets in an epoch that make nobody heavy.
 const LIGHT: u32 = 7;
+/// MSS, no operation twice, and a digest.
+const MD5: [u8; 24] = [
+    2, 4, 5, 0xb4, 1, 1, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+/// A key's number, the next one's, and a code of 96 bits.
+const AO: [u8; 16] = [29, 16, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const LINUX: [u8; 20] = [
     2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7,
 ];
