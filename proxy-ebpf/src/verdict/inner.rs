@@ -6,7 +6,7 @@ use super::apply;
 use super::lists::{self, Listed};
 use super::sanity::{self, Sane};
 use crate::packet::Packet;
-use crate::parse::{self, Frame, Upper, Version};
+use crate::parse::{self, Fragment, Frame, Upper, Version};
 use crate::world::World;
 
 /// Judges what `outer` carries, if it is a tunnel. An allowed inner source is no reason to spare the outer packet.
@@ -33,6 +33,14 @@ fn checked<P: Packet, W: World>(
     let frame = parse::network(packet, link);
     let ip = match &frame {
         Frame::Other(_) => return Ok(None),
+        // The rest of it is in later fragments: no length can be held against this one, and no header behind the first be
+        // relied on. Nobody looks into those fragments, so what can be said of its source is said here.
+        Frame::Malformed(Some(source)) if outer.fragment() == Fragment::First => {
+            return match look_up(world, settings, *source) {
+                Listed::Blocked => Err(Outcome::Blocked),
+                Listed::Allowed | Listed::No => Ok(None),
+            };
+        }
         // Not looked up even if its source can be read: whoever wraps a packet can break it, too.
         Frame::Malformed(_) if lists::blocks_anybody(settings.lists) => {
             return Err(Outcome::Malformed);

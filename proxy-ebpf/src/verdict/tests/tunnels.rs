@@ -59,3 +59,21 @@ fn a_packet_inside_that_cannot_be_read_is_no_way_past_the_blocklist() {
     settings.sanity.malformed = Policy::Pass as u8;
     assert_eq!(outcome_of(&world, &settings, &short), PASSED);
 }
+
+#[test]
+fn the_first_part_of_a_fragmented_tunnel_is_judged_by_its_source_alone() {
+    let first = |inside: &[u8], len: usize| {
+        let mut frame = frame4(RELAY4, IPIP, &inside[14..][..len]);
+        frame[20] = 0x20;
+        frame
+    };
+    let long = frame4(SOURCE4, TCP, &[tcp(SYN), vec![0; 100]].concat());
+    let (world, mut settings) = looking_inside(&[block(V4, 32)]);
+    settings.sanity.fragments = Policy::Pass as u8;
+    assert_eq!(outcome_of(&world, &settings, &first(&long, 24)), BLOCKED);
+    let other = frame4([198, 18, 0, 8], TCP, &[tcp(0), vec![0; 100]].concat());
+    for len in [24, 40, 80] {
+        assert_eq!(outcome_of(&world, &settings, &first(&other, len)), PASSED);
+    }
+    assert_eq!(outcome_of(&world, &settings, &first(&other, 16)), MALFORMED);
+}

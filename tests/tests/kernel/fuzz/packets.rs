@@ -107,11 +107,20 @@ fn other_ethertype(random: &mut Random) -> u16 {
 }
 
 fn packet(random: &mut Random, version: Version, depth: u32) -> Vec<u8> {
-    let (protocol, payload) = upper(random, version, depth);
+    let (protocol, mut payload) = upper(random, version, depth);
+    // The first part of a fragmented packet.
+    let first = random.chance(4) && payload.len() >= 8;
+    if first {
+        payload.truncate(8 * (1 + random.below(payload.len() / 8)));
+    }
     let mut packet = match version {
         Version::V4 => ipv4(random, protocol, &payload),
+        Version::V6 if first => ipv6(random, FRAGMENT, &fragment6(protocol, 0, true, &payload)),
         Version::V6 => ipv6(random, protocol, &payload),
     };
+    if first && version == Version::V4 {
+        packet[6..8].copy_from_slice(&[0x20, 0]);
+    }
     // The other version's number, or no version at all.
     if random.chance(1) {
         packet[0] = random.byte();

@@ -14,7 +14,7 @@ const RELAY4: [u8; 4] = [198, 18, 77, 1];
 const RELAY6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 pub(super) fn cases() -> Vec<Case> {
-    [looked_into(), lists(), outer(), no_tunnels()]
+    [looked_into(), lists(), outer(), fragments(), no_tunnels()]
         .into_iter()
         .flatten()
         .collect()
@@ -173,31 +173,81 @@ fn outer() -> Vec<Case> {
             "sources that no wire has are not looked for inside",
             in4(IPIP, &ipv4(OWN4, TCP, &tcp(SYN))),
         )),
-        looked(Case::fragment(
+    ]
+}
+
+/// The first part of a fragmented tunnel shows whose packet is inside, and not all of it.
+fn fragments() -> Vec<Case> {
+    let syn4 = ipv4(SOURCE4, TCP, &tcp_with(SYN, &[], &[0; 1400]));
+    let syn6 = ipv6(SOURCE6, TCP, &tcp_with(SYN, &[], &[0; 1400]));
+    let first = |protocol: u8, inside: &[u8], len: usize| {
+        let part = ipv4(RELAY4, protocol, &cut(inside.to_vec(), len));
+        ethernet(IPV4, &fragment4(part, 0, true))
+    };
+    let looked = |case: Case| {
+        case.with(inner)
+            .with(|s| s.sanity.fragments = Policy::Pass as u8)
+            .counted_for(RELAY4)
+    };
+    let blocked = |name: &str, frame: Vec<u8>| {
+        let mut case = looked(Case::new(name, frame, Outcome::Blocked)).hits([1]);
+        case.steps[0].counts = true;
+        case.steps[0].drop = Some(DropClass::Sanity);
+        case
+    };
+    let mut cases = vec![
+        Case::fragment(
             "first part of a fragmented tunnel",
-            ethernet(
-                IPV4,
-                &fragment4(ipv4(RELAY4, IPIP, &ipv4(SOURCE4, TCP, &[0; 12])), 0, true),
-            ),
+            first(IPIP, &syn4, 1400),
+        )
+        .with(inner)
+        .counted_for(RELAY4),
+        blocked(
+            "blocked source in the first part of IPIP",
+            first(IPIP, &syn4, 24),
+        )
+        .rules([block("198.18.0.7/32")]),
+        blocked(
+            "blocked source in the first part of 6in4",
+            first(SIX_IN_FOUR, &syn6, 40),
+        )
+        .rules([block("2001:db8:1:2::/64")]),
+        looked(Case::passed(
+            "allowed source in the first part of IPIP",
+            first(IPIP, &syn4, 1400),
+        ))
+        .rules([allow("198.18.0.7/32"), block("198.18.0.0/24")])
+        .hits([0, 0]),
+        looked(Case::malformed(
+            "cut IP in the first part of IPIP",
+            first(IPIP, &syn4, 16),
+        )),
+        looked(Case::malformed(
+            "IPv6 in the first part of IPIP",
+            first(IPIP, &syn6, 1400),
         )),
         looked(Case::new(
-            "bad flags in the first part of a fragmented tunnel",
-            ethernet(
-                IPV4,
-                &fragment4(
-                    ipv4(
-                        RELAY4,
-                        IPIP,
-                        &ipv4(SOURCE4, TCP, &tcp_with(0, &[], &[0; 8])),
-                    ),
-                    0,
-                    true,
-                ),
-            ),
+            "bad flags in the first part of IPIP, which ends behind them",
+            first(IPIP, &ipv4(SOURCE4, TCP, &tcp_with(0, &[], &[0; 8])), 48),
             Outcome::BadFlags,
-        ))
-        .with(|s| s.sanity.fragments = Policy::Pass as u8),
-    ]
+        )),
+        looked(Case::malformed(
+            "cut IPIP in a whole packet",
+            in4(IPIP, &cut(syn4.clone(), 1400)),
+        )),
+    ];
+    for len in [24, 32, 1400] {
+        cases.push(looked(Case::passed(
+            format!("{len} bytes in the first part of IPIP"),
+            first(IPIP, &syn4, len),
+        )));
+        let gre6 = gre(0x80, IPV6, &syn6);
+        cases.push(looked(Case::passed(
+            format!("{} bytes in the first part of GRE", len + 32),
+            first(GRE, &gre6, len + 32),
+        )));
+    }
+    cases
 }
 
 fn no_tunnels() -> Vec<Case> {
