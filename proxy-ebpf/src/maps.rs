@@ -42,6 +42,10 @@ static SLOT: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static LOOPBACK: Global<u32> = Global::new(0);
 
+/// 1: the stack receives the frames as another interface's; the loader overrides it.
+#[unsafe(no_mangle)]
+static AS_ANOTHER: Global<u32> = Global::new(0);
+
 #[map]
 static TOTALS: PerCpuArray<Totals> = PerCpuArray::with_max_entries(MAX_INTERFACES, 0);
 #[map]
@@ -110,6 +114,12 @@ pub(crate) fn slot() -> u32 {
 #[inline(always)]
 pub(crate) fn is_loopback() -> bool {
     LOOPBACK.load() != 0
+}
+
+/// Whether the stack receives the frames as another interface's.
+#[inline(always)]
+pub(crate) fn as_another() -> bool {
+    AS_ANOTHER.load() != 0
 }
 
 /// MTU of the interface; 0 = unknown.

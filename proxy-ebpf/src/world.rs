@@ -35,6 +35,8 @@ pub trait World {
 
     /// Whether the frame came in by the loopback interface, where every source is this host's.
     fn on_loopback(&self) -> bool;
+    /// Whether the stack receives the frames as another interface's: a bridge's, bond's or VRF's that this is a port of.
+    fn as_another(&self) -> bool;
     /// Whether an address ([as mapped](weir_common::Source::mapped)) is this host's.
     fn is_own(&self, mapped: [u64; 2]) -> bool;
 

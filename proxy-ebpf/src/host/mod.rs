@@ -30,6 +30,8 @@ pub struct HostWorld {
     pub own: HashSet<[u64; 2]>,
     /// Whether the interface is the loopback.
     pub loopback: bool,
+    /// Whether the stack receives the frames as another interface's.
+    pub as_another: bool,
     /// The host's sockets.
     pub sockets: Sockets,
     /// Sources with a state.
@@ -59,6 +61,7 @@ impl Default for HostWorld {
             lists: Lists::default(),
             own: HashSet::new(),
             loopback: false,
+            as_another: false,
             sockets: Sockets::default(),
             sources: Table::with_capacity(SOURCES),
             prefixes: Table::with_capacity(SOURCES),
@@ -175,6 +178,10 @@ impl World for HostWorld {
 
     fn on_loopback(&self) -> bool {
         self.loopback
+    }
+
+    fn as_another(&self) -> bool {
+        self.as_another
     }
 
     fn is_own(&self, mapped: [u64; 2]) -> bool {

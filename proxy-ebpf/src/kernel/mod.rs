@@ -93,6 +93,11 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
+    fn as_another(&self) -> bool {
+        maps::as_another()
+    }
+
+    #[inline(always)]
     fn is_own(&self, mapped: [u64; 2]) -> bool {
         maps::is_own(mapped)
     }

@@ -168,7 +168,8 @@ pub fn look_closer<P: Packet, W: World>(
 }
 
 /// Whether nobody listens for a datagram. A look-up of a socket is dear, so only if somebody wants it; and only of datagrams
-/// for this host itself, not of what it forwards, nor of multicast and broadcast.
+/// for this host itself, not of what it forwards, nor of multicast and broadcast. The look-up sees this interface, so nothing
+/// is said of what the stack receives by another one: a VLAN's, or the master of this.
 #[inline(always)]
 fn is_for_nobody<W: World>(
     world: &W,
@@ -177,6 +178,8 @@ fn is_for_nobody<W: World>(
     datagram: &Datagram,
 ) -> bool {
     settings.sanity.closed_ports != Policy::Pass as u8
+        && ip.tags() == 0
+        && !world.as_another()
         && is_own(world, settings, ip.destination())
         && !world.has_udp_socket(ip, datagram.source_port, datagram.destination_port)
 }

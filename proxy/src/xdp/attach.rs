@@ -309,6 +309,7 @@ mod tests {
             index: 2,
             mtu: 9000,
             kind: interface::Kind::Link,
+            received_as: interface::ReceivedAs::Itself,
             programs: Vec::new(),
         };
         for (errno, words) in [

@@ -6,7 +6,9 @@
 use std::io;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::errno::Errno;
 
@@ -21,6 +23,7 @@ pub(super) struct Link {
     /// Bytes.
     pub(super) mtu: u32,
     pub(super) kind: Kind,
+    pub(super) received_as: ReceivedAs,
     /// XDP programs, at most one per hook.
     pub(super) programs: Vec<Attached>,
 }
@@ -32,6 +35,15 @@ pub(super) enum Kind {
     Link,
     /// To this host.
     Loopback,
+}
+
+/// As which interface the stack receives what the program lets pass: that one's sockets get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReceivedAs {
+    /// The one that the program sees.
+    Itself,
+    /// It is a port of a bridge, bond or VRF, which receives it; or it is a bond, and its ports run the program.
+    Another,
 }
 
 /// An attached XDP program.
@@ -129,12 +141,17 @@ fn read(message: LinkMessage) -> Link {
         } else {
             Kind::Link
         },
+        received_as: ReceivedAs::Itself,
         programs: Vec::new(),
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Controller(_) => link.received_as = ReceivedAs::Another,
+            LinkAttribute::LinkInfo(info) if info.contains(&LinkInfo::Kind(InfoKind::Bond)) => {
+                link.received_as = ReceivedAs::Another;
+            }
             LinkAttribute::Xdp(xdp) => link.programs = xdp.iter().filter_map(attached).collect(),
             _ => {}
         }
@@ -178,6 +195,22 @@ mod tests {
     fn a_name_that_no_interface_has_is_none() {
         for name in ["", "nosuchif0", "a-name-longer-than-any-interface"] {
             assert_eq!(by_name(name).expect("rtnetlink answers"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_bond_or_a_port_of_another_interface_lets_pass_is_received_as_another() {
+        let kind = |kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]);
+        for (attribute, expected) in [
+            (LinkAttribute::Mtu(1500), ReceivedAs::Itself),
+            (kind(InfoKind::Veth), ReceivedAs::Itself),
+            (kind(InfoKind::Bridge), ReceivedAs::Itself),
+            (kind(InfoKind::Bond), ReceivedAs::Another),
+            (LinkAttribute::Controller(9), ReceivedAs::Another),
+        ] {
+            let mut message = LinkMessage::default();
+            message.attributes.push(attribute);
+            assert_eq!(read(message).received_as, expected);
         }
     }
 

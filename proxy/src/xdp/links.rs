@@ -144,6 +144,7 @@ mod tests {
             index: 2,
             mtu: 1500,
             kind: interface::Kind::Link,
+            received_as: interface::ReceivedAs::Itself,
             programs: programs
                 .iter()
                 .map(|&(hook, program_id)| Attached { hook, program_id })

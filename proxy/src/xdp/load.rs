@@ -8,7 +8,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use weir_common::maps;
 
-use super::interface::{Kind, Link};
+use super::interface::{Kind, Link, ReceivedAs};
 use super::maps::shape::{Fit, Shape};
 use super::object::OBJECT;
 use super::pins::PinDir;
@@ -87,6 +87,8 @@ pub(super) fn load(
     loader.override_global("SLOT", &slot, true);
     let loopback = u32::from(link.kind == Kind::Loopback);
     loader.override_global("LOOPBACK", &loopback, true);
+    let as_another = u32::from(link.received_as == ReceivedAs::Another);
+    loader.override_global("AS_ANOTHER", &as_another, true);
     for name in maps::ALL {
         loader.map_pin_path(name, placement.path(name));
     }

@@ -68,6 +68,7 @@ impl Pair {
     pub(crate) fn load_for(interface: Interface) -> Self {
         let mut host = HostWorld::default();
         host.loopback = interface == Interface::Loopback;
+        host.as_another = interface == Interface::Port;
         Self {
             shield: Shield::load_for(interface),
             host,

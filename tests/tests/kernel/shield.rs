@@ -46,6 +46,8 @@ impl From<verdict::Action> for Action {
 pub(crate) enum Interface {
     Ethernet,
     Loopback,
+    /// A port of a bridge, bond or VRF.
+    Port,
 }
 
 /// The program and its maps.
@@ -86,9 +88,11 @@ impl Shield {
             )
         });
         let loopback = u32::from(interface == Interface::Loopback);
+        let as_another = u32::from(interface == Interface::Port);
         let mut ebpf = EbpfLoader::new()
             .override_global("SLOT", &SLOT, true)
             .override_global("LOOPBACK", &loopback, true)
+            .override_global("AS_ANOTHER", &as_another, true)
             .map_max_entries(maps::SOURCES, STATES_MAX)
             .map_max_entries(maps::PREFIXES, STATES_MAX)
             .map_max_entries(maps::NOTES, 16)

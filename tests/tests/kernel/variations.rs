@@ -86,6 +86,29 @@ fn on_the_loopback_no_source_is_spoofed() {
     assert!(spoofed > 20, "{spoofed} spoofed frames");
 }
 
+/// The stack looks for sockets as the master's.
+#[test]
+fn on_a_port_of_another_interface_no_port_is_closed() {
+    let mut pair = Pair::load_for(Interface::Port);
+    pair.script(Script::default());
+    let mut closed = 0;
+    for case in &cases_once() {
+        if case
+            .steps
+            .iter()
+            .any(|step| step.outcome == Outcome::PortClosed)
+        {
+            pair.configure(&case.plan);
+            pair.run(&case.steps[0].frame);
+            let counted = pair.shield.totals().of(Outcome::PortClosed);
+            assert_eq!(counted.packets, 0, "{}", case.description);
+            is_agreed(&mut pair, case);
+            closed += 1;
+        }
+    }
+    assert!(closed > 4, "{closed} frames to closed ports");
+}
+
 fn expect_agreement(pair: &mut Pair, case: &Case, frames: &[Vec<u8>], split: Option<usize>) {
     for _ in 0..ATTEMPTS {
         pair.configure(&case.plan);
