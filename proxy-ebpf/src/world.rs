@@ -7,8 +7,9 @@ use crate::packet::Packet;
 use crate::parse::tcp::Segment;
 use crate::parse::{self, Ip, Upper};
 use crate::shared::Shared;
+use crate::track;
 use crate::verdict::account::{self, Accounted, Load};
-use crate::verdict::cookies::{self, Answer, Check, Stage, Turned};
+use crate::verdict::cookies::{self, Answer, Check, Completes, Stage, Turned};
 use crate::verdict::inner;
 use crate::verdict::lists::{self, Listed};
 use crate::verdict::sanity::{self, Sane};
@@ -66,8 +67,8 @@ pub trait World {
     fn is_linear(&self) -> bool;
     /// Turns the SYN into its answer.
     fn answer(&self, ip: &Ip, upper: &Upper, answer: &Answer) -> Turned;
-    /// Whether an ACK is for a listener and acknowledges no cookie that it made.
-    fn is_forged(&self, ip: &Ip, segment: &Segment) -> bool;
+    /// What an ACK completes.
+    fn completes(&self, ip: &Ip, segment: &Segment) -> Completes;
 
     // Parts of the verdict. The program makes BPF functions of them, each verified once and with a stack of its own:
     // together they would need more than its 512 bytes, and more paths than the verifier walks.
@@ -133,6 +134,15 @@ pub trait World {
         Self: Sized,
     {
         account::check(self, settings, ip.source(), load, self.now_ns())
+    }
+
+    /// [`track::admit`]
+    #[inline(always)]
+    fn admit(&self, settings: &ShieldSettings, ip: &Ip)
+    where
+        Self: Sized,
+    {
+        track::admit(self, settings, ip.source(), self.now_ns());
     }
 
     /// SYN cookies.

@@ -18,7 +18,7 @@ use crate::packet::Packet;
 use crate::parse::tcp::{MIN_HEADER, Segment};
 use crate::parse::{Ip, Upper, Version};
 use crate::shared::Shared;
-use crate::verdict::cookies::{Answer, Turned};
+use crate::verdict::cookies::{Answer, Completes, Turned};
 use crate::verdict::{Action, Decision, decide};
 use crate::world::World;
 
@@ -243,10 +243,14 @@ impl World for HostWorld {
         Turned::Whole
     }
 
-    fn is_forged(&self, ip: &Ip, segment: &Segment) -> bool {
-        self.reaches(ip, segment)
-            && self.sockets.is_for_listener(ip, segment)
-            && !self.sockets.completed.contains(&segment.sequence)
+    fn completes(&self, ip: &Ip, segment: &Segment) -> Completes {
+        if !self.reaches(ip, segment) || !self.sockets.is_for_listener(ip, segment) {
+            Completes::Unknown
+        } else if self.sockets.completed.contains(&segment.sequence) {
+            Completes::Connection
+        } else {
+            Completes::Nothing
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use aya_ebpf::programs::XdpContext;
 use weir_common::{ShieldSettings, Source};
 use weir_ebpf::packet::XdpFrame;
 use weir_ebpf::parse::{self, Ip, Upper};
+use weir_ebpf::track;
 use weir_ebpf::verdict::account::{self, Load};
 use weir_ebpf::verdict::{cookies, inner, lists, sanity};
 
@@ -172,6 +173,21 @@ pub(crate) extern "C" fn weir_cookie(
     let frame = XdpFrame::new(&context);
     let stage = cookies::Stage::from_bits(stage);
     cookies::check(&frame, &kernel, settings, (ip, upper), stage) as u32
+}
+
+/// `track::admit`; the result says nothing.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn weir_admit(
+    settings: *const ShieldSettings,
+    ip: *const Ip,
+    now_ns: u64,
+) -> u32 {
+    // SAFETY: as in `weir_look_up6`.
+    if let (Some(settings), Some(ip)) = unsafe { (settings.as_ref(), ip.as_ref()) } {
+        track::admit(&kernel(settings, now_ns), settings, ip.source(), now_ns);
+    }
+    0
 }
 
 /// For what concerns no packet.

@@ -14,7 +14,7 @@ use weir_ebpf::parse::tcp::Segment;
 use weir_ebpf::parse::{Ip, Upper, Version};
 use weir_ebpf::shared::Shared;
 use weir_ebpf::verdict::account::{Accounted, Load};
-use weir_ebpf::verdict::cookies::{Answer, Check, Stage, Turned};
+use weir_ebpf::verdict::cookies::{Answer, Check, Completes, Stage, Turned};
 use weir_ebpf::verdict::lists::Listed;
 use weir_ebpf::verdict::sanity::Sane;
 use weir_ebpf::world::World;
@@ -168,8 +168,12 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn is_forged(&self, ip: &Ip, segment: &Segment) -> bool {
-        self.ask(Ask::IsForged, ip, segment, 0) == sockets::YES
+    fn completes(&self, ip: &Ip, segment: &Segment) -> Completes {
+        match self.ask(Ask::CheckCookie, ip, segment, 0) {
+            sockets::YES => Completes::Connection,
+            sockets::NO_COOKIE => Completes::Nothing,
+            _ => Completes::Unknown,
+        }
     }
 
     #[inline(always)]
@@ -223,6 +227,11 @@ impl World for Kernel<'_> {
             Version::V6 => functions::weir_account6(settings, head, load, now_ns),
         };
         Accounted::from_bits(accounted)
+    }
+
+    #[inline(always)]
+    fn admit(&self, settings: &ShieldSettings, ip: &Ip) {
+        functions::weir_admit(settings, ip, self.now_ns());
     }
 
     #[inline(always)]

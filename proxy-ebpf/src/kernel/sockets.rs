@@ -33,8 +33,8 @@ pub(crate) enum Ask {
     HasUdp,
     /// A listener's cookie for a SYN.
     MakeCookie,
-    /// Whether an ACK is for a listener and acknowledges no cookie of its.
-    IsForged,
+    /// Whether an ACK is for a listener and acknowledges a cookie of its, or [`NO_COOKIE`].
+    CheckCookie,
 }
 
 /// What a listener is asked about.
@@ -47,7 +47,7 @@ struct Question {
     mss: u16,
 }
 
-/// Asks the kernel: [`YES`] or [`NO`]; for a cookie the cookie, or something negative.
+/// Asks the kernel: [`YES`], [`NO`] or [`NO_COOKIE`]; for a cookie the cookie, or something negative.
 #[inline(always)]
 pub(crate) fn ask(
     context: *mut xdp_md,
@@ -168,8 +168,12 @@ fn of_listener(frame: &XdpFrame<'_>, question: &Question, socket: *mut bpf_sock)
         if making {
             bpf_tcp_gen_syncookie(socket.cast(), ip, ip_len, tcp, len)
         } else {
-            // An error other than "no such cookie" (sysctls that make none) is no reason to drop.
-            yes(bpf_tcp_check_syncookie(socket.cast(), ip, ip_len, tcp, len) == NO_ENTRY)
+            match bpf_tcp_check_syncookie(socket.cast(), ip, ip_len, tcp, len) {
+                0 => YES,
+                NO_ENTRY => NO_COOKIE,
+                // An error other than "no such cookie" (sysctls that make none) is no reason to drop.
+                _ => NO,
+            }
         }
     }
 }
@@ -188,6 +192,8 @@ fn yes(answer: bool) -> i64 {
 
 pub(crate) const YES: i64 = 1;
 pub(crate) const NO: i64 = -1;
+/// An ACK is for a listener, and acknowledges no cookie.
+pub(crate) const NO_COOKIE: i64 = -2;
 
 const HEADER_LEN: usize = 24;
 /// `BPF_F_CURRENT_NETNS`: any negative number.

@@ -6,7 +6,8 @@
 //! has a state. A packet of a source without one (a *stranger*) adds a state
 //!
 //! * at once while there are few strangers: everybody is counted from the first packet on, or
-//! * when the sketch finds the source heavy, well above what strangers put into every cell by chance.
+//! * when the sketch finds the source heavy, well above what strangers put into every cell by chance, or
+//! * when it completes a connection by a SYN cookie, which no spoofed source can.
 //!
 //! So random sources end at two cells, and neither look-up nor insertion is paid for them. Sketches lose a count when two
 //! CPUs write a cell at once; that only delays a state.
@@ -65,6 +66,19 @@ pub fn source<'w, W: World>(
     };
     cell.write(here.knowing(generation).to_bits());
     Some(state)
+}
+
+/// Gives `source` a state, however many strangers there are: it has shown that it receives what is sent to it.
+#[inline(always)]
+pub fn admit<W: World>(world: &W, settings: &ShieldSettings, source: Source, now_ns: u64) {
+    let key = source_key(source);
+    if world.source(key).is_none() && world.add_source(key, now_ns).is_none() {
+        return;
+    }
+    if let Some(cell) = world.cell(low(mix(key, settings.seed))) {
+        let here = Cell::from_bits(cell.read());
+        cell.write(here.knowing(generation(epoch(now_ns))).to_bits());
+    }
 }
 
 /// Whether `source` may have a state: no is certain, and costs one load.

@@ -79,6 +79,18 @@ impl Turned {
     }
 }
 
+/// What an ACK completes.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Completes {
+    /// Nobody knows: it is for something else than a listener, or the listener makes no cookies.
+    Unknown = 0,
+    /// A connection, by a cookie that the listener made.
+    Connection = 1,
+    /// Nothing.
+    Nothing = 2,
+}
+
 /// What becomes of a segment.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +105,8 @@ pub enum Check {
     Forged = 3,
     /// A SYN that is to be answered, once its source's limits let it through.
     Wait = 4,
+    /// An ACK that completes a connection: it goes on, and its source has shown that it receives what is sent to it.
+    Proved = 5,
 }
 
 impl Check {
@@ -104,7 +118,8 @@ impl Check {
             1 => Self::Answered,
             2 => Self::Unanswered,
             3 => Self::Forged,
-            _ => Self::Wait,
+            4 => Self::Wait,
+            _ => Self::Proved,
         }
     }
 }
@@ -172,10 +187,14 @@ pub fn check<P: Packet, W: World>(
     let epoch = epoch(world.now_ns());
     match stage {
         Stage::Stray => {
-            if is_on(world, &settings.cookies, epoch) && world.is_forged(ip, &segment) {
-                return forged(world, epoch);
+            if !is_on(world, &settings.cookies, epoch) {
+                return Check::Pass;
             }
-            Check::Pass
+            match world.completes(ip, &segment) {
+                Completes::Unknown => Check::Pass,
+                Completes::Connection => Check::Proved,
+                Completes::Nothing => forged(world, epoch),
+            }
         }
         Stage::Early => {
             let Some(syns) = count(world, &settings.cookies, epoch) else {

@@ -219,6 +219,12 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
             .cookie(self.packet, self.settings, headers, stage)
         {
             check @ (cookies::Check::Pass | cookies::Check::Wait) => Ok(check),
+            // The data right behind it may be here before the kernel has made the connection, and completes nothing itself:
+            // a source with a state is not asked. A flood gets none, for it does not receive the cookies.
+            cookies::Check::Proved => {
+                self.world.admit(self.settings, ip);
+                Ok(cookies::Check::Pass)
+            }
             cookies::Check::Answered => Err(Stop::Answered),
             cookies::Check::Unanswered => Err(Stop::Drop(Outcome::SynCookie)),
             cookies::Check::Forged => Err(Stop::Drop(Outcome::BadCookie)),

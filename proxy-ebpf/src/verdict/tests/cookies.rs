@@ -3,6 +3,8 @@
 use weir_common::settings::{CookieMode, Cookies};
 use weir_common::time::EPOCH_SHIFT;
 
+use weir_common::CpuState;
+
 use super::*;
 use crate::verdict::cookies::{FORGED_PASSED, Options, UNANSWERABLE_PASSED, options};
 
@@ -154,6 +156,37 @@ fn an_ack_that_completes_a_connection_passes() {
         let frame = frame4([a, b, c, d], TCP, &tcp(ACK));
         assert_eq!(outcome_of(&world, &settings, &frame), PASSED);
     }
+}
+
+#[test]
+fn data_behind_a_cookies_ack_is_not_taken_for_forged() {
+    let (mut world, settings) = listening(CookieMode::Always);
+    world.sockets.completed.insert(1);
+    let ack = |source: u8, sequence: u8| {
+        let mut segment = tcp(ACK);
+        segment[7] = sequence;
+        frame4([10, 0, 0, source], TCP, &segment)
+    };
+    for _ in 0..FORGED_PASSED {
+        assert_eq!(outcome_of(&world, &settings, &ack(1, 9)).1, Outcome::Passed);
+        // Nobody gets heavy here.
+        world.cpu.set(CpuState {
+            forged: world.cpu.get().forged,
+            epoch: world.cpu.get().epoch,
+            strangers_before: u32::MAX,
+            ..CpuState::default()
+        });
+    }
+    let forged = (Action::Drop, Outcome::BadCookie);
+    assert_eq!(outcome_of(&world, &settings, &ack(2, 9)), forged);
+    assert_eq!(outcome_of(&world, &settings, &ack(2, 1)), PASSED);
+    assert_eq!(outcome_of(&world, &settings, &ack(2, 9)), PASSED);
+    assert_eq!(outcome_of(&world, &settings, &ack(3, 9)), forged);
+    let states = world.sources.all();
+    let [(_, state)] = states.as_slice() else {
+        panic!("{states:?}");
+    };
+    assert_eq!((state.packets, state.drops), (1, [0; 4]));
 }
 
 #[test]
