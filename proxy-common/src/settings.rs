@@ -117,8 +117,7 @@ pub struct Cookies {
     pub start: u32,
     /// [`CookieMode`]
     pub mode: u8,
-    /// 1: answers carry timestamps, and in them window scale and SACK. Only right with `tcp_timestamps=2`: with 1 the
-    /// kernel subtracts a secret offset before it decodes them.
+    /// Bit set ([`Cookies::TIMESTAMPS`], [`Cookies::ECN`]) of what answers may carry besides the MSS.
     pub options: u8,
     /// Window scale that the kernel will choose for the connection, 0 to 14.
     pub window_scale: u8,
@@ -135,6 +134,12 @@ impl Cookies {
         window_scale: 0,
         reserved: 0,
     };
+    /// `options` bit: timestamps, and in them window scale and SACK. Only right with `tcp_timestamps=2`: with 1 the kernel
+    /// subtracts a secret offset before it decodes them.
+    pub const TIMESTAMPS: u8 = 1;
+    /// `options` bit: in timestamps, ECN (RFC 3168) for whoever asks for it. Only right unless `tcp_ecn=0`: the kernel
+    /// would not use what was agreed on.
+    pub const ECN: u8 = 2;
     /// How long `auto` goes on below its threshold: 10 s.
     pub const HOLD_EPOCHS: u32 = 38;
 }

@@ -11,8 +11,9 @@
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use weir_common::ShieldSettings;
+use weir_common::settings::Cookies;
 use weir_ebpf::packet::{Bytes as _, XdpFrame};
-use weir_ebpf::parse::tcp::{ACK, MIN_HEADER, SYN, Segment};
+use weir_ebpf::parse::tcp::{ACK, ECE, MIN_HEADER, SYN, Segment};
 use weir_ebpf::parse::{Ip, Transport, Upper, Version};
 use weir_ebpf::verdict::cookies::{Answer, Options, Turned};
 
@@ -44,7 +45,8 @@ fn rewrite(
     let Transport::Tcp(segment) = upper.transport() else {
         return Turned::Not as u32;
     };
-    let full = settings.cookies.options != 0 && answer.options.flags & Options::TIMESTAMPS != 0;
+    let full = settings.cookies.options & Cookies::TIMESTAMPS != 0
+        && answer.options.flags & Options::TIMESTAMPS != 0;
     let words = if full { FULL } else { MSS_ONLY };
     let frame = XdpFrame::new(&context);
     if !frame.resize(segment.at + MIN_HEADER + 4 * words) {
@@ -79,7 +81,7 @@ fn turn(
     };
     let mss = own_mss(ip.version());
     if full {
-        let (options, ecn) = full_options(settings, segment.flags, &answer.options, mss);
+        let (options, ecn) = full_options(settings, &answer.options, mss);
         write_tcp::<FULL>(frame, segment, answer.cookie, ecn, options, addresses)
     } else {
         let options = [0x0204_0000 | u32::from(mss)];
@@ -182,12 +184,7 @@ fn write_tcp<const W: usize>(
 
 /// MSS, SACK permitted, timestamps, window scale; and the ECN flag of the answer.
 #[inline(always)]
-fn full_options(
-    settings: &ShieldSettings,
-    flags: u8,
-    options: &Options,
-    mss: u16,
-) -> ([u32; FULL], u8) {
+fn full_options(settings: &ShieldSettings, options: &Options, mss: u16) -> ([u32; FULL], u8) {
     let Options {
         timestamp,
         window_scale,
@@ -195,7 +192,7 @@ fn full_options(
         ..
     } = *options;
     let sack = asked & Options::SACK != 0;
-    let wants_ecn = flags & ECN_SETUP == ECN_SETUP;
+    let wants_ecn = asked & Options::ECN != 0;
     let facts = u32::from(window_scale)
         | if sack { 1 << 4 } else { 0 }
         | if wants_ecn { 1 << 5 } else { 0 };
@@ -266,6 +263,3 @@ const MSS_ONLY: usize = 1;
 const FULL: usize = 5;
 /// What the kernel announces at first; the first ACK corrects it.
 const WINDOW: u32 = 0xffff;
-/// Control bits ECE and CWR of a SYN that asks for ECN (RFC 3168 §6.1.1).
-const ECN_SETUP: u8 = 0xc0;
-const ECE: u8 = 0x40;

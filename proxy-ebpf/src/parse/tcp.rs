@@ -56,3 +56,7 @@ pub const SYN: u8 = 0x02;
 pub const RST: u8 = 0x04;
 /// Control bit ACK.
 pub const ACK: u8 = 0x10;
+/// Control bit ECE (RFC 3168 §6.1).
+pub const ECE: u8 = 0x40;
+/// Control bit CWR (RFC 3168 §6.1).
+pub const CWR: u8 = 0x80;

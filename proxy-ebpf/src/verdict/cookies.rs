@@ -7,7 +7,7 @@ use weir_common::{DropClass, Pressure, ShieldSettings, settings::Cookies};
 
 use super::sanity::is_own;
 use crate::packet::{Bytes as _, Packet};
-use crate::parse::tcp::{ACK, MIN_HEADER, RST, SYN, Segment};
+use crate::parse::tcp::{ACK, CWR, ECE, MIN_HEADER, RST, SYN, Segment};
 use crate::parse::{Fragment, Ip, Transport, Upper, Version};
 use crate::shared::Shared;
 use crate::track::{self, roll};
@@ -33,7 +33,7 @@ pub struct Options {
     pub mss: u16,
     /// Window scale (RFC 7323 §2), at most 14; [`Options::NO_SCALE`] = not sent.
     pub window_scale: u8,
-    /// [`Options::SACK`], [`Options::TIMESTAMPS`] and [`Options::SIGNED`].
+    /// [`Options::SACK`], [`Options::TIMESTAMPS`], [`Options::SIGNED`] and [`Options::ECN`].
     pub flags: u8,
 }
 
@@ -51,6 +51,8 @@ impl Options {
     pub const TIMESTAMPS: u8 = 2;
     /// The segment is signed with a key that only the kernel has (RFC 2385, RFC 5925), and so has its answer to be.
     pub const SIGNED: u8 = 4;
+    /// No option of the SYN: its control bits ask for ECN (RFC 3168 §6.1.1), and it may have it.
+    pub const ECN: u8 = 8;
     /// What Linux writes into a timestamp for "no window scale".
     pub const NO_SCALE: u8 = 15;
 }
@@ -229,9 +231,13 @@ fn answer<P: Packet, W: World>(
     (ip, upper, segment): (&Ip, &Upper, &Segment),
     epoch: u32,
 ) -> Check {
-    let options = packet.syn_options(segment.at + MIN_HEADER, segment.at + segment.header_len);
+    let mut options = packet.syn_options(segment.at + MIN_HEADER, segment.at + segment.header_len);
     if options.flags & Options::SIGNED != 0 {
         return unanswerable(world, epoch);
+    }
+    let may_have_ecn = settings.cookies.options & Cookies::ECN != 0;
+    if may_have_ecn && segment.flags & (ECE | CWR) == ECE | CWR {
+        options.flags |= Options::ECN;
     }
     let default_mss = match ip.version() {
         Version::V4 => 536,

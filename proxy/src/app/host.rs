@@ -62,10 +62,12 @@ impl Host {
             assessment.cookies_work,
             assessment.options,
             assessment.window_scale,
+            assessment.ecn,
         ) == (
             self.assessment.cookies_work,
             self.assessment.options,
             self.assessment.window_scale,
+            self.assessment.ecn,
         );
         if same {
             return Ok(());

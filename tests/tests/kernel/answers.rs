@@ -1,6 +1,7 @@
 //! SYN cookies: the SYN-ACK that a SYN becomes, and the ACK that completes it.
 
-use weir_common::settings::CookieMode;
+use weir_common::ShieldSettings;
+use weir_common::settings::{CookieMode, Cookies};
 use weir_common::time::epoch;
 use weir_ebpf::verdict::cookies::FORGED_PASSED;
 
@@ -44,15 +45,21 @@ fn an_answer_has_its_own_length_whatever_the_syns_was() {
 }
 
 #[test]
-fn ecn_is_accepted_if_it_is_asked_for_and_can_be_remembered() {
-    let (pair, _sockets) = answering();
-    let flags = |options: &[u8], flags| {
+fn ecn_is_accepted_if_it_is_asked_for_and_the_kernel_has_it_and_it_can_be_remembered() {
+    let (mut pair, _sockets) = answering();
+    // The control bits of the answer, and what its timestamp remembers of ECN.
+    let ecn = |pair: &Pair, options: &[u8], flags| {
         let (_, answer) = pair.shield.run_through(&syn(4, options, 0, flags));
-        answer[ETHERNET_LEN + 20 + 13]
+        let segment = &answer[ETHERNET_LEN + 20..];
+        let remembered = segment.len() > 24 && u32_at(segment, 28) & 1 << 5 != 0;
+        (segment[13], remembered)
     };
-    assert_eq!(flags(&LINUX, SYN | 0xc0), SYN | ACK | ECE);
-    assert_eq!(flags(&LINUX, SYN | ECE), SYN | ACK);
-    assert_eq!(flags(&MSS, SYN | 0xc0), SYN | ACK);
+    assert_eq!(ecn(&pair, &LINUX, SYN | 0xc0), (SYN | ACK | ECE, true));
+    assert_eq!(ecn(&pair, &LINUX, SYN | ECE), (SYN | ACK, false));
+    assert_eq!(ecn(&pair, &MSS, SYN | 0xc0), (SYN | ACK, false));
+    // As with `net.ipv4.tcp_ecn=0`.
+    pair.configure(&plan(answering_with(Cookies::TIMESTAMPS)));
+    assert_eq!(ecn(&pair, &LINUX, SYN | 0xc0), (SYN | ACK, false));
 }
 
 /// What the listener's own check says of it; a stranger's, because nobody else is asked.
@@ -180,15 +187,19 @@ fn check(syn: &[u8], answer: &[u8], tags: usize, version: u8, options: &[u8]) {
 
 fn answering() -> (Pair, Sockets) {
     let (mut pair, sockets) = pair();
-    let mut settings = enforcing();
-    settings.cookies.mode = CookieMode::Always as u8;
-    settings.cookies.options = 1;
-    settings.cookies.window_scale = 10;
-    pair.configure(&plan(settings));
+    pair.configure(&plan(answering_with(Cookies::TIMESTAMPS | Cookies::ECN)));
     (pair, sockets)
 }
 
-fn plan(settings: Box<weir_common::ShieldSettings>) -> Plan {
+fn answering_with(options: u8) -> Box<ShieldSettings> {
+    let mut settings = enforcing();
+    settings.cookies.mode = CookieMode::Always as u8;
+    settings.cookies.options = options;
+    settings.cookies.window_scale = 10;
+    settings
+}
+
+fn plan(settings: Box<ShieldSettings>) -> Plan {
     Plan {
         settings,
         rules: Vec::new(),

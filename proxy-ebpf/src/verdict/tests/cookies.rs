@@ -199,6 +199,24 @@ fn without_enforcement_nothing_is_answered_and_what_would_be_is_spared() {
 }
 
 #[test]
+fn ecn_is_for_whoever_asks_for_it_if_the_kernel_has_it() {
+    for (allowed, flags, expected) in [
+        (Cookies::ECN, SYN | 0xc0, Options::ECN),
+        (Cookies::ECN, SYN | 0x40, 0),
+        (Cookies::ECN, SYN | 0x80, 0),
+        (Cookies::ECN, SYN, 0),
+        (Cookies::TIMESTAMPS, SYN | 0xc0, 0),
+    ] {
+        let (world, mut settings) = listening(CookieMode::Always);
+        settings.cookies.options = allowed;
+        let frame = frame4([192, 0, 2, 1], TCP, &tcp(flags));
+        let judged = world.judge(&frame, &settings, BEGIN_NS);
+        assert_eq!(judged.action, Action::Answer);
+        assert_eq!(world.answers.borrow()[0].options.flags, expected);
+    }
+}
+
+#[test]
 fn options_are_read_as_linux_reads_them() {
     let read = |bytes: &[u8]| options(&bytes, 0, bytes.len());
     let linux = [

@@ -338,7 +338,7 @@ impl Maps {
     }
 
     /// Tells the program what SYN cookies of `mode` can do here: nothing at all, answers with the MSS alone, or with window
-    /// scale and SACK.
+    /// scale, SACK and perhaps ECN.
     pub fn set_cookies(&self, mode: CookieMode, found: &Assessment) -> Result<(), ShieldError> {
         let lock = self.pins.lock()?;
         self.lists.lock().change_settings(&lock, |kernel| {
@@ -349,7 +349,7 @@ impl Maps {
             };
             kernel.cookies.mode = mode as u8;
             kernel.cookies.window_scale = found.window_scale.min(WINDOW_SCALE_MAX);
-            kernel.cookies.options = u8::from(found.options);
+            kernel.cookies.options = found.cookie_options();
         })
     }
 

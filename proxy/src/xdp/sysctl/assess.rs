@@ -1,6 +1,6 @@
 //! What the switches that were found mean for SYN cookies from XDP, and which to write. Does no I/O.
 
-use weir_common::settings::CookieMode;
+use weir_common::settings::{CookieMode, Cookies};
 
 use super::{Finding, Sysctl};
 
@@ -15,6 +15,8 @@ pub struct Found {
     pub tcp_window_scaling: Option<u32>,
     /// `net.ipv4.tcp_sack`: 0 = no SACK is offered or accepted.
     pub tcp_sack: Option<u32>,
+    /// `net.ipv4.tcp_ecn`: 0 = ECN is not accepted, but for routes that have the feature; with any other it is.
+    pub tcp_ecn: Option<u32>,
     /// The third of `net.ipv4.tcp_rmem`: largest receive buffer of a TCP socket, bytes.
     pub tcp_rmem_max: Option<u32>,
     /// `net.core.rmem_max`: largest receive buffer that a program may ask for, bytes. One for all network namespaces:
@@ -32,6 +34,8 @@ pub struct Assessment {
     pub options: bool,
     /// Window scale to offer, 0 to 14; 0 without `options`.
     pub window_scale: u8,
+    /// Whether answers may accept ECN, which the kernel then remembers by the timestamp; not without `options`.
+    pub ecn: bool,
     /// What is wrong and will not be put right by `writes`.
     pub findings: Vec<Finding>,
     /// What the switches are to be, with consent; also those that are so already.
@@ -107,11 +111,18 @@ pub(super) fn judge(mode: CookieMode, consent: Consent, found: &Found) -> Assess
     if assessment.options {
         let largest = found.tcp_rmem_max.max(found.rmem_max).unwrap_or_default();
         assessment.window_scale = window_scale(largest.into());
+        assessment.ecn = found.tcp_ecn.is_some_and(|ecn| ecn != 0);
     }
     assessment
 }
 
 impl Assessment {
+    /// [`Cookies::options`]
+    pub(in crate::xdp) fn cookie_options(&self) -> u8 {
+        let bit = |is_on, bit| if is_on { bit } else { 0 };
+        bit(self.options, Cookies::TIMESTAMPS) | bit(self.ecn, Cookies::ECN)
+    }
+
     /// Whether the switch is 2 or will be; otherwise a finding says that `so`, and what to do if it is not there at all.
     fn demand(
         &mut self,
@@ -183,6 +194,7 @@ mod tests {
         tcp_timestamps: Some(2),
         tcp_window_scaling: Some(1),
         tcp_sack: Some(1),
+        tcp_ecn: Some(2),
         tcp_rmem_max: Some(6_291_456),
         rmem_max: Some(212_992),
     };
@@ -295,6 +307,25 @@ mod tests {
             assert!(finding.sentence.ends_with(MSS_ONLY), "{finding:?}");
             // Consent is for the two switches of the contract alone.
             assert!(!finding.fix.contains("manage_sysctls"), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn ecn_is_accepted_where_the_kernel_accepts_it_and_timestamps_remember_it() {
+        for (tcp_ecn, tcp_timestamps, expected) in [
+            (Some(2), Some(2), Cookies::TIMESTAMPS | Cookies::ECN),
+            (Some(1), Some(2), Cookies::TIMESTAMPS | Cookies::ECN),
+            (Some(0), Some(2), Cookies::TIMESTAMPS),
+            (None, Some(2), Cookies::TIMESTAMPS),
+            (Some(2), Some(1), 0),
+        ] {
+            let found = Found {
+                tcp_timestamps,
+                tcp_ecn,
+                ..READY
+            };
+            let assessment = assess(CookieMode::Auto, false, &found);
+            assert_eq!(assessment.cookie_options(), expected, "{tcp_ecn:?}");
         }
     }
 

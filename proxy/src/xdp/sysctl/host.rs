@@ -83,6 +83,7 @@ fn read(sys: &Path) -> Found {
         tcp_timestamps: nth(TIMESTAMPS, 0),
         tcp_window_scaling: nth("net/ipv4/tcp_window_scaling", 0),
         tcp_sack: nth("net/ipv4/tcp_sack", 0),
+        tcp_ecn: nth("net/ipv4/tcp_ecn", 0),
         tcp_rmem_max: nth("net/ipv4/tcp_rmem", 2),
         rmem_max: nth("net/core/rmem_max", 0),
     }
@@ -102,6 +103,7 @@ mod tests {
         assert!(found.tcp_timestamps.is_some_and(|value| value <= 2));
         assert!(found.tcp_window_scaling.is_some());
         assert!(found.tcp_sack.is_some());
+        assert!(found.tcp_ecn.is_some());
         assert!(found.tcp_rmem_max.is_some_and(|bytes| bytes > 2));
         let place = Host::here().expect("procfs").place;
         assert!(place.namespace.starts_with("net:["), "{place:?}");

@@ -72,7 +72,7 @@ fn cookies(random: &mut Random) -> Cookies {
     Cookies {
         start: random.pick(&[1, 20, 1000, u32::MAX]),
         mode: random.pick(&[0, 0, 1, 2]),
-        options: random.byte() & 1,
+        options: random.byte() & 3,
         window_scale: random.byte() & 7,
         reserved: 0,
     }
