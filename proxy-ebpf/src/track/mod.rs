@@ -266,6 +266,11 @@ fn generation(epoch: u32) -> u8 {
 /// Packets in an epoch from which on a stranger is heavy: [`LEAST_HEAVY`], and four times what random strangers put into
 /// each cell. Twice that many in one cell of either row is what chance makes of nobody: with 10 a cell on average, 48 has a
 /// probability of 10^-17 a row.
+///
+/// This CPU's strangers stand for every CPU's. Where a card has fewer queues than there are CPUs, some see none, and the
+/// threshold is higher than it need be, at most by the ratio of the two: with 16 CPUs on 4 queues and ten million strangers'
+/// packets a second, a source is heavy from 630 packets a second on instead of 180. Until then it goes without a state and its
+/// own limits. The error is on the safe side: a threshold that is too low would give states to chance.
 #[inline(always)]
 fn heavy(strangers_before: u32, cpus_log2: u8) -> u16 {
     let noise = (u64::from(strangers_before) << (cpus_log2 & 15)) >> ROW_LOG2;
