@@ -233,4 +233,4 @@ fn prefix_may_have6<W: World>(
 
 /// Expired prefixes nested within each other that a search steps over. User space removes expired entries within
 /// seconds; without it, deeper nesting than this reads as not listed.
-const NESTED_EXPIRED: u32 = 4;
+const NESTED_EXPIRED: u32 = 8;

@@ -115,10 +115,14 @@ fn nested() -> Vec<Case> {
     vec![
         blocked4("live prefix behind an expired longer one")
             .rules([block("198.18.0.0/24").ending(LongAgo), block("198.0.0.0/8")]),
-        blocked4("live prefix behind four expired ones").rules([
+        blocked4("live prefix behind eight expired ones").rules([
             block("198.18.0.4/30").ending(LongAgo),
             block("198.18.0.0/28").ending(LongAgo),
+            block("198.18.0.0/26").ending(LongAgo),
             block("198.18.0.0/24").ending(LongAgo),
+            block("198.18.0.0/22").ending(LongAgo),
+            block("198.18.0.0/20").ending(LongAgo),
+            block("198.18.0.0/18").ending(LongAgo),
             block("198.18.0.0/16").ending(LongAgo),
             block("198.0.0.0/8"),
         ]),
@@ -134,11 +138,15 @@ fn nested() -> Vec<Case> {
             allow("198.18.0.0/16"),
             block("198.18.0.7/32"),
         ]),
-        passed4("a live prefix behind five expired ones is not found").rules([
+        passed4("a live prefix behind nine expired ones is not found").rules([
             block("198.18.0.6/31").ending(LongAgo),
             block("198.18.0.4/30").ending(LongAgo),
             block("198.18.0.0/28").ending(LongAgo),
+            block("198.18.0.0/26").ending(LongAgo),
             block("198.18.0.0/24").ending(LongAgo),
+            block("198.18.0.0/22").ending(LongAgo),
+            block("198.18.0.0/20").ending(LongAgo),
+            block("198.18.0.0/18").ending(LongAgo),
             block("198.18.0.0/16").ending(LongAgo),
             block("198.0.0.0/8"),
         ]),
