@@ -255,6 +255,6 @@ impl Connection {
 }
 
 /// How long a client waits for a connection, and again for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Largest response content read, in bytes.
 const LARGEST_CONTENT: usize = 64 << 20;

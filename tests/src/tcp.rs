@@ -247,7 +247,7 @@ pub fn is_timeout(error: &std::io::Error) -> bool {
 }
 
 /// Longest wait for a connection or an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(5);
 const ETH_P_ALL: u16 = 3;
 /// Classic BPF (`linux/filter.h`): load a word from a fixed place, jump, return.

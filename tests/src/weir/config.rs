@@ -23,7 +23,7 @@ impl Default for Config {
         Self {
             interfaces: vec![CLIENT_SIDE.into(), ATTACKER_SIDE.into()],
             shield: String::new(),
-            limits: "drain = \"5s\"\n".into(),
+            limits: "drain = \"20s\"\n".into(),
             site: format!(
                 r#"[[upstream]]
 name = "app"

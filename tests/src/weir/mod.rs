@@ -278,5 +278,5 @@ pub fn workspace() -> &'static Path {
 }
 
 /// Longest start, and longest graceful end.
-const START: Duration = Duration::from_secs(10);
-const COMMAND: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(60);
+const COMMAND: Duration = Duration::from_secs(30);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use weir_lab::topology::client_v4;
 use weir_lab::{Config, Lab, Weir, until};
 
-use crate::lists::is_served;
+use crate::lists::{is_served, serves};
 use crate::{SOON, Test};
 
 fn config(feeds: &[(&str, &Path)]) -> Config {
@@ -70,7 +70,7 @@ fn a_feed_is_taken_at_the_start_and_again_when_it_changes_and_goes_with_its_conf
     }
     write(&drop, &many)?;
     until(SOON, "the new entries", || has_entries(&weir, 0, 5000))?;
-    ensure!(is_served(&lab, client)?, "no longer named");
+    serves(&lab, client).context("no longer named")?;
     ensure!(weir.block_of("198.18.0.0/24")?.is_none());
     ensure!(weir.block_of("198.19.0.7")?.is_some());
 

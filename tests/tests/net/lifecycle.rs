@@ -1,7 +1,5 @@
 //! Stops, crashes and restarts.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use http_body_util::BodyExt as _;
 use nix::sys::signal::Signal;
@@ -110,7 +108,7 @@ fn sigquit_stops_now() -> Test {
     let slow = lab.clients.spawn("slow", move || {
         client::blocking(async {
             let mut connection = client.connect().await?;
-            let request = client::get("/slow?ms=4000")?;
+            let request = client::get("/slow?ms=60000")?;
             let response = connection.begin(request).await?;
             began.send(())?;
             Ok(response.into_body().collect().await?.to_bytes())
@@ -118,7 +116,7 @@ fn sigquit_stops_now() -> Test {
     })?;
     begun.recv_timeout(SOON)?;
     weir.signal(Signal::SIGQUIT)?;
-    weir.wait_for_exit(Duration::from_secs(2))?;
+    weir.wait_for_exit(SOON)?;
     let content = slow.join().expect("the client does not panic");
     ensure!(content.is_err(), "the response was finished: {content:?}");
     Ok(())

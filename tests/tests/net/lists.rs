@@ -1,7 +1,7 @@
 //! The lists as an operator edits them.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use weir_lab::topology::{client_v4, client_v6};
@@ -9,7 +9,13 @@ use weir_lab::{Config, Lab, Protocol, Weir, until};
 
 use crate::{SOON, Test};
 
-/// Whether a client at `source` is answered, with little patience.
+/// A client at `source` is answered, if not at once then soon.
+pub(crate) fn serves(lab: &Lab, source: IpAddr) -> Result<()> {
+    until(SOON, "an answer", || is_served(lab, source))
+}
+
+/// Whether a client at `source` is answered, with little patience: a block shows in time. That it is not answered on a busy
+/// machine proves nothing, so who should be is asked for with [`serves`].
 pub(crate) fn is_served(lab: &Lab, source: IpAddr) -> Result<bool> {
     let client = lab
         .client(source, Protocol::Http1)?
@@ -28,17 +34,17 @@ fn block_and_unblock_take_effect_at_once_for_both_families() -> Test {
     ] {
         let address = source.to_string();
         for network in [address.as_str(), prefix] {
-            ensure!(is_served(&lab, source)?, "{network} before");
+            serves(&lab, source).with_context(|| format!("{network} before"))?;
             weir.ok(&["block", network, "--for", "10m", "--reason", "a test"])?;
             ensure!(!is_served(&lab, source)?, "{network} is blocked");
             let entry = weir.block_of(network)?.context("the entry is listed")?;
             ensure!(entry["origin"] == "cli", "{entry}");
             ensure!(entry["reason"] == "a test", "{entry}");
             let left = entry["expires_in_seconds"].as_f64().context("an end")?;
-            ensure!((590.0..=600.0).contains(&left), "{entry}");
+            ensure!((500.0..=600.0).contains(&left), "{entry}");
             weir.ok(&["unblock", network])?;
             ensure!(weir.block_of(network)?.is_none(), "{network} is unlisted");
-            ensure!(is_served(&lab, source)?, "{network} after");
+            serves(&lab, source).with_context(|| format!("{network} after"))?;
         }
     }
     Ok(())
@@ -56,7 +62,7 @@ fn allow_beats_block() -> Test {
         weir.ok(&["block", prefix])?;
         ensure!(!is_served(&lab, source)?, "{source} is blocked");
         weir.ok(&["allow", &address])?;
-        ensure!(is_served(&lab, source)?, "{source} is allowed");
+        serves(&lab, source).with_context(|| format!("{source} is allowed"))?;
         weir.ok(&["disallow", &address])?;
         ensure!(!is_served(&lab, source)?, "{source} is blocked again");
     }
@@ -70,17 +76,20 @@ fn a_block_ends_when_its_time_is_over_even_when_no_weir_runs() -> Test {
     let mut weir = Weir::start(&lab, &Config::default())?;
     let source = client_v4(3);
     let address = source.to_string();
-    weir.ok(&["block", &address, "--for", "2s"])?;
-    ensure!(!is_served(&lab, source)?);
+    let begun = Instant::now();
+    weir.ok(&["block", &address, "--for", "3s"])?;
+    let served = is_served(&lab, source)?;
+    ensure!(!served || begun.elapsed() >= BLOCK);
     until(SOON, "the block to end", || is_served(&lab, source))?;
 
-    weir.ok(&["block", &address, "--for", "2s"])?;
+    let begun = Instant::now();
+    weir.ok(&["block", &address, "--for", "3s"])?;
     weir.kill()?;
     let blocked = weir.counted("blocked")?;
-    ensure!(!is_served(&lab, source)?);
+    is_served(&lab, source)?;
     ensure!(
-        weir.counted("blocked")? > blocked,
-        "dropped although weir is dead"
+        weir.counted("blocked")? > blocked || begun.elapsed() >= BLOCK,
+        "passed although weir is dead"
     );
     // Nobody answers now, but the shield lets the packets by: they count as passed.
     until(SOON, "the block to end without weir", || {
@@ -106,3 +115,6 @@ fn what_is_not_a_network_is_refused_by_name() -> Test {
     }
     Ok(())
 }
+
+/// Of `--for 3s`.
+const BLOCK: Duration = Duration::from_secs(3);
