@@ -19,6 +19,7 @@ pub mod interrupt;
 pub mod load;
 pub mod namespace;
 pub mod origin;
+pub mod pipe;
 pub mod pki;
 pub mod tcp;
 pub mod topology;

@@ -1,16 +1,16 @@
 //! Network namespaces: made with iproute2 under names of this process, entered by threads of their own.
 
 use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sched::{CloneFlags, setns};
 
 use crate::cleanup::{Guard, Resource, uninterrupted};
+use crate::pipe::feed;
 
 /// A network namespace with `lo` up and nothing else. Removed when dropped.
 #[derive(Debug)]
@@ -100,25 +100,5 @@ fn enter(handle: &File) -> Result<()> {
 }
 
 fn run_ip(arguments: &[&str], input: &str) -> Result<()> {
-    let mut child = Command::new("ip")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting ip: is iproute2 installed?")?;
-    child
-        .stdin
-        .take()
-        .context("stdin is piped")?
-        .write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!(
-            "ip {} failed: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(())
+    feed(Command::new("ip").args(arguments), input).map(drop)
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod process;
+mod successor;
 
 use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 pub use config::Config;
+pub use successor::write_successor;
 
 use crate::cleanup::uninterrupted;
 use crate::topology::Lab;
@@ -26,6 +28,7 @@ use process::Process;
 #[derive(Debug)]
 pub struct Weir<'lab> {
     lab: &'lab Lab,
+    binary: PathBuf,
     config: PathBuf,
     /// Behind `run`.
     arguments: Vec<String>,
@@ -72,6 +75,7 @@ impl<'lab> Weir<'lab> {
         uninterrupted(|| std::fs::write(&config, text))?;
         Ok(Self {
             lab,
+            binary: binary(),
             config,
             arguments: Vec::new(),
             process: None,
@@ -83,6 +87,11 @@ impl<'lab> Weir<'lab> {
     pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         self
+    }
+
+    /// Runs this binary from now on, for what is started and for commands.
+    pub fn install(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
     }
 
     /// The configuration file.
@@ -237,13 +246,12 @@ impl<'lab> Weir<'lab> {
         arguments: &[&str],
         then: impl FnOnce(&mut Command) -> std::io::Result<T> + Send,
     ) -> Result<T> {
-        let binary = binary();
         self.lab
             .gateway
             .run(|| {
                 // The thread is in the namespace and so is its child, but /sys and with it the bpffs stay visible:
                 // `ip netns exec` would hide them.
-                let mut command = Command::new(&binary);
+                let mut command = Command::new(&self.binary);
                 command
                     .args(arguments)
                     .arg("--config")
@@ -251,7 +259,7 @@ impl<'lab> Weir<'lab> {
                     .env("NO_COLOR", "1");
                 then(&mut command)
             })?
-            .with_context(|| format!("starting {}", binary.display()))
+            .with_context(|| format!("starting {}", self.binary.display()))
     }
 }
 
@@ -266,7 +274,7 @@ pub fn packets_of(drops: &Value, reason: &str) -> Result<u64> {
 }
 
 /// `WEIR_BIN`, or what `cargo xtask build` made.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("WEIR_BIN").map_or_else(|| workspace().join("target/release/weir"), Into::into)
 }
 

@@ -2,71 +2,27 @@
 
 use std::io::Read as _;
 use std::net::{IpAddr, UdpSocket};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use weir_lab::tcp::{Echo, connect, echoes, is_timeout, socket};
 use weir_lab::topology::{BOTNET_V4, BOTNET_V6, attacker_v4, attacker_v6, client_v4, client_v6};
 use weir_lab::{Config, Flood, Kind, Lab, Load, LoadPlan, Protocol, Sources, Weir, until};
 
-use crate::wire::at_gateway;
+use crate::wire::{at_gateway, leaked, watch};
 use crate::{SOON, Test};
 
-/// Counts what of the botnet reaches the gateway's network stack.
-fn watch(lab: &Lab) -> Result<()> {
-    nft(
-        lab,
-        &format!(
-            "table inet watch {{
-                counter leaked {{}}
-                chain arriving {{
-                    type filter hook prerouting priority -400;
-                    ip saddr {BOTNET_V4} counter name leaked
-                    ip6 saddr {BOTNET_V6} counter name leaked
-                }}
-            }}"
-        ),
-    )
-    .map(drop)
-}
-
-fn leaked(lab: &Lab) -> Result<u64> {
-    let text = nft(lab, "list counter inet watch leaked")?;
-    let mut words = text
-        .split_whitespace()
-        .skip_while(|word| *word != "packets");
-    Ok(words.nth(1).context("no packets")?.parse()?)
-}
-
-fn nft(lab: &Lab, commands: &str) -> Result<String> {
-    let output = lab.gateway.run(|| {
-        let mut child = Command::new("nft")
-            .args(["-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stdin = child.stdin.take().context("stdin is piped")?;
-        std::io::Write::write_all(&mut stdin, commands.as_bytes())?;
-        drop(stdin);
-        Ok::<_, anyhow::Error>(child.wait_with_output()?)
-    })??;
-    ensure!(output.status.success(), "nft: {output:?}");
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 /// Requests that are tried again until they are answered, as patient clients do.
-struct Patient {
+pub(crate) struct Patient {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<Result<()>>,
 }
 
 impl Patient {
-    fn start(lab: &Lab, source: IpAddr) -> Result<Self> {
+    pub(crate) fn start(lab: &Lab, source: IpAddr) -> Result<Self> {
         let stop = Arc::<AtomicBool>::default();
         let answered = Arc::<AtomicU64>::default();
         let clients = Protocol::ALL.map(|protocol| {
@@ -100,17 +56,30 @@ impl Patient {
     }
 
     /// Waits for some more answers.
-    fn goes_on(&self) -> Result<()> {
+    pub(crate) fn goes_on(&self) -> Result<()> {
         let before = self.answered.load(Ordering::Relaxed);
         until(SOON, "patient clients to be answered", || {
             Ok(self.answered.load(Ordering::Relaxed) > before + 3)
         })
     }
 
-    fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("it does not panic")
     }
+}
+
+/// Everything from the botnet, for as long as a flood may last.
+pub(crate) fn botnet() -> Result<Flood> {
+    Ok(Flood {
+        kinds: vec![Kind::Syn { port: 443 }, UDP, Kind::Echo],
+        sources: vec![
+            Sources::Within(BOTNET_V4.parse()?),
+            Sources::Within(BOTNET_V6.parse()?),
+        ],
+        rate: Some(20_000),
+        ..Flood::syns(Sources::Within(BOTNET_V4.parse()?), 1_000_000)
+    })
 }
 
 #[test]
@@ -118,17 +87,6 @@ fn no_packet_of_a_blocked_source_gets_by_whatever_happens_to_weir() -> Test {
     let lab = Lab::new()?;
     watch(&lab)?;
     // The counter counts: before anything is blocked, all is seen.
-    let botnet = || -> Result<Flood> {
-        Ok(Flood {
-            kinds: vec![Kind::Syn { port: 443 }, UDP, Kind::Echo],
-            sources: vec![
-                Sources::Within(BOTNET_V4.parse()?),
-                Sources::Within(BOTNET_V6.parse()?),
-            ],
-            rate: Some(20_000),
-            ..Flood::syns(Sources::Within(BOTNET_V4.parse()?), 1_000_000)
-        })
-    };
     let few = Flood {
         packets: 60,
         ..botnet()?

@@ -25,6 +25,7 @@ mod shield;
 mod swap;
 mod traffic;
 mod upgrade;
+mod versions;
 mod wire;
 
 use std::time::Duration;

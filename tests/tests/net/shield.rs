@@ -53,7 +53,7 @@ fn a_running_weir_whose_shield_was_detached_says_so_and_still_reloads() -> Test 
 }
 
 /// `ip link` lines of the gateway's interfaces that have an XDP program.
-fn programs(lab: &Lab) -> Result<Vec<String>> {
+pub(crate) fn programs(lab: &Lab) -> Result<Vec<String>> {
     let output = lab.gateway.run(|| {
         std::process::Command::new("ip")
             .args(["-details", "-oneline", "link", "show"])

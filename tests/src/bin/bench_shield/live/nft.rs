@@ -1,13 +1,13 @@
 //! The same blocklist in nftables.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use weir_lab::Namespace;
+use weir_lab::pipe::feed;
 
 /// Where nftables looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,25 +74,5 @@ add element {family} bench blocked {{ "
 }
 
 fn nft(arguments: &[&str], input: &str) -> Result<String> {
-    let mut child = Command::new("nft")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting nft; `cargo xtask bench shield` installs it")?;
-    child
-        .stdin
-        .take()
-        .context("stdin is piped")?
-        .write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!(
-            "nft {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8(output.stdout)?)
+    feed(Command::new("nft").args(arguments), input)
 }
