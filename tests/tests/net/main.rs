@@ -19,6 +19,7 @@ mod lab;
 mod lifecycle;
 mod limits;
 mod lists;
+mod path_mtu;
 mod reload;
 mod sanity;
 mod shield;
