@@ -3,7 +3,9 @@
 use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result, ensure};
-use weir_lab::topology::{ATTACKER_SIDE, BOTNET_V4, attacker_v4, attacker_v6, client_v4};
+use weir_lab::topology::{
+    ATTACKER_SIDE, BOTNET_V4, attacker_v4, attacker_v6, client_v4, client_v6,
+};
 use weir_lab::{Config, Flood, Kind, Lab, Protocol, Report, Sources, Weir};
 
 use crate::wire::at_gateway;
@@ -76,6 +78,51 @@ fn a_source_over_its_limit_is_dropped_and_counted_and_another_is_not() -> Test {
             );
             weir.terminate()?;
             weir.ok(&["detach"])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_source_over_its_bytes_is_dropped_for_them_and_others_are_not() -> Test {
+    let lab = Lab::new()?;
+    let config = Config {
+        shield: format!(
+            "[shield.limits]\nbytes = {{ rate = {BYTE_RATE}, burst = {BYTE_BURST} }}\nprefix_factor = 65_536\n"
+        ),
+        ..Config::default()
+    };
+    let weir = Weir::start(&lab, &config)?;
+    for (heavy, header_len, others) in [
+        (attacker_v4(5), 42, [attacker_v4(6), client_v4(0)]),
+        (attacker_v6(5), 62, [attacker_v4(6), client_v6(0)]),
+    ] {
+        let large = Kind::Udp {
+            port: 9,
+            payload: 1400,
+        };
+        let flood = of(large, heavy, SENT);
+        let (dropped, report) = dropped_by("rate-bytes", &weir, &lab, &flood)?;
+        // Frames that its bytes are enough for: at least the burst, at most what the rate gives besides, and one each for
+        // rounding.
+        let frame_len = header_len + 1400;
+        let fewest = BYTE_BURST / frame_len - 1;
+        let most = (BYTE_BURST + BYTE_RATE * (report.took.as_secs() + 2)) / frame_len + 1;
+        let passed = SENT - dropped;
+        ensure!(
+            (fewest..=most).contains(&passed),
+            "{heavy}: {passed} of {SENT} passed, {fewest} to {most} may"
+        );
+        let drops = weir.json(&["drops"])?;
+        let all = &drops["dropped"]["packets"];
+        ensure!(
+            *all == weir.counted("rate-bytes")?,
+            "for nothing else: {drops}"
+        );
+        for other in others {
+            ensure!(lab.get(other, Protocol::Http2, "/")?.status == 200);
+            let sources = weir.json(&["sources", &other.to_string()])?;
+            ensure!(sources["sources"][0]["dropped"] == 0, "{sources}");
         }
     }
     Ok(())
@@ -203,6 +250,9 @@ fn a_shield_that_does_not_enforce_counts_who_is_over_a_limit_and_lets_them_by() 
 /// Packets a second.
 const RATE: u32 = 20;
 const BURST: u32 = 40;
+/// Bytes a second, and at once: ten thousand are many for a request and its answer.
+const BYTE_RATE: u64 = 20_000;
+const BYTE_BURST: u64 = 200_000;
 /// Of a source that is over its limit.
 const SENT: u64 = 1_000;
 const UDP: Kind = Kind::Udp {
