@@ -286,5 +286,5 @@ pub fn workspace() -> &'static Path {
 }
 
 /// Longest start, and longest graceful end.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const COMMAND: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod eviction;
 mod frames;
 mod fuzz;
 mod pair;

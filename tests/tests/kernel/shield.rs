@@ -441,4 +441,4 @@ fn pin_to_one_cpu() {
 }
 
 /// States per map: few, and more than any test makes.
-const STATES_MAX: u32 = 8192;
+pub(crate) const STATES_MAX: u32 = 8192;
