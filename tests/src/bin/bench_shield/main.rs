@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
 
 mod cookies;
+mod eviction;
 mod frames;
 mod lists;
 mod live;
@@ -26,10 +27,11 @@ use reference::References;
 use report::Report;
 
 /// What is measured together, in this order.
-const GROUPS: [(&str, Group); 5] = [
+const GROUPS: [(&str, Group); 6] = [
     ("lists", lists::run),
     ("sanity", sanity::run),
     ("cookies", cookies::run),
+    ("eviction", eviction::run),
     ("live", live::run),
     ("memory", memory::run),
 ];

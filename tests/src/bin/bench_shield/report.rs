@@ -33,6 +33,8 @@ pub(crate) enum Figure {
     PerSecond(f64),
     /// Bytes.
     Bytes(u64),
+    /// Of whatever the case says.
+    Count(u64),
 }
 
 /// How weir and the reference should compare.
@@ -144,13 +146,13 @@ impl Row {
 impl Figure {
     #[allow(
         clippy::cast_precision_loss,
-        reason = "bytes of this machine's memory are exact in 52 bits"
+        reason = "counts and bytes of this machine's memory are exact in 52 bits"
     )]
     fn value(self) -> f64 {
         match self {
             Self::Ns(ns) => ns,
             Self::PerSecond(packets) => packets,
-            Self::Bytes(bytes) => bytes as f64,
+            Self::Bytes(number) | Self::Count(number) => number as f64,
         }
     }
 }
@@ -160,6 +162,7 @@ impl fmt::Display for Figure {
         match self {
             Self::Ns(ns) => write!(f, "{ns:.1} ns"),
             Self::PerSecond(packets) => write!(f, "{:.2} M/s", packets / 1e6),
+            Self::Count(count) => write!(f, "{count}"),
             Self::Bytes(_) => write!(f, "{:.1} MiB", self.value() / f64::from(1 << 20)),
         }
     }

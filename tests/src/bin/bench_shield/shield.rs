@@ -1,6 +1,7 @@
 //! weir's program and its maps, as the bench uses them. Everything the bench knows about the layout of weir's maps and
 //! settings is in this file.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use ipnet::IpNet;
 use weir_common::bits::{self, CLASSES6, PrefixList, Probe};
 use weir_common::settings::{CookieMode, Cookies, Limit, Limits, Ports, Sanity};
 use weir_common::{
-    Entry, InterfaceSlot, Outcome, Policy, ShieldSettings, Source, Text, Totals, maps,
+    Entry, InterfaceSlot, Outcome, Policy, ShieldSettings, Source, SourceState, Text, Totals, maps,
 };
 
 use crate::frames::{SERVER4, SERVER6};
@@ -320,6 +321,18 @@ impl Shield {
             }
         }
         Ok(sum)
+    }
+
+    /// The state of every source that has one, by key.
+    pub(crate) fn sources(&self) -> Result<BTreeMap<u64, SourceState>> {
+        let sources = HashMap::<_, [u8; 8], SourceState>::try_from(self.map(maps::SOURCES)?)?;
+        sources
+            .iter()
+            .map(|row| {
+                let (key, state) = row?;
+                Ok((u64::from_be_bytes(key), state))
+            })
+            .collect()
     }
 
     /// The program.

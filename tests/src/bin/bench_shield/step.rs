@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::Result;
-use aya::EbpfLoader;
+use anyhow::{Result, ensure};
 use aya::maps::ProgramArray;
 use aya::programs::Xdp;
+use aya::{EbpfLoader, TestRun as _, TestRunOptions};
 
 use crate::measure::{Costs, Subject, together};
 use crate::reference::{Loaded, Object, References};
@@ -47,6 +47,44 @@ pub(crate) fn costs(
     let stepping = ns[1] - ns[0];
     let ns = ns[2..].iter().map(|ns| ns - stepping).collect();
     Ok(Costs { ns, packets })
+}
+
+/// Packets for one program, each of the next of `sources`.
+pub(crate) struct Flood {
+    stepped: Stepped,
+    /// As the last packet left it, so that the sources go on from there.
+    frame: Vec<u8>,
+}
+
+impl Flood {
+    /// A flood of copies of `frame`.
+    pub(crate) fn new(
+        references: &References,
+        program: &Xdp,
+        frame: &[u8],
+        sources: Sources,
+    ) -> Result<Self> {
+        Ok(Self {
+            stepped: Stepped::new(&references.step, program, sources, Frame::Kept(frame))?,
+            frame: frame.to_vec(),
+        })
+    }
+
+    /// Runs the program on so many packets.
+    pub(crate) fn send(&mut self, packets: u32) -> Result<()> {
+        let before = self.frame.clone();
+        let result = self.stepped.0.program("step")?.test_run(TestRunOptions {
+            data_in: Some(&before),
+            data_out: Some(&mut self.frame),
+            repeat: packets,
+            ..TestRunOptions::default()
+        })?;
+        ensure!(
+            result.return_value == XDP_PASS,
+            "the last packet of a flood did not pass"
+        );
+        Ok(())
+    }
 }
 
 /// What stepping costs.
@@ -113,3 +151,4 @@ impl Stepped {
 
 /// 2^32 divided by the golden ratio, odd: adding it visits every value of a mask, far from the one before.
 const GOLDEN: u32 = 0x9e37_79b1;
+const XDP_PASS: u32 = 2;
