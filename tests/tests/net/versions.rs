@@ -26,56 +26,36 @@ fn an_upgrade_exchanges_the_program_while_nothing_blocked_gets_by_and_nobody_is_
     write_successor(&new)?;
     let mut weir = Weir::start(&lab, &Config::default())?;
     weir.ok(&["block", BOTNET_V4, BOTNET_V6])?;
-    let sources = [client_v4(0), client_v6(0)];
-    let servers = sources.map(|source| Echo::start(&lab.gateway, at_gateway(source, PORT)));
-    let servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
-    let flooding = botnet()?.start(&lab.attackers)?;
-    let patient = sources.map(|source| Patient::start(&lab, source));
-    let patient = patient.into_iter().collect::<Result<Vec<_>>>()?;
-    let honest = sources.into_iter().zip(&servers);
-    let honest = honest.map(|(source, server)| Honest::start(&lab, source, server));
-    let honest = honest.collect::<Result<Vec<_>>>()?;
-    let all_go_on = || {
-        patient.iter().try_for_each(Patient::goes_on)?;
-        honest.iter().try_for_each(Honest::goes_on)
-    };
-    all_go_on()?;
+    let bystanders = Bystanders::start(&lab)?;
+    bystanders.go_on()?;
 
-    // Up after an orderly stop, back after a crash, and up again.
+    // Up after an orderly stop, back after a crash, and up again, each under a flood of its own.
     let first = attached(&lab)?;
-    let mut before = first.clone();
+    let (mut before, mut sent) = (first.clone(), 0);
     for (binary, stop) in [
         (&new, Stop::Orderly),
         (&old, Stop::Crash),
         (&new, Stop::Crash),
     ] {
-        match stop {
-            Stop::Orderly => ensure!(weir.terminate()?.success()),
-            Stop::Crash => weir.kill()?,
-        }
-        honest.iter().try_for_each(Honest::goes_on)?;
+        let flooding = botnet()?.start(&lab.attackers)?;
+        stop.stop(&mut weir)?;
+        bystanders.go_on_without_weir()?;
         weir.install(binary);
         weir.resume()?;
         let now = attached(&lab)?;
-        ensure!(now.ids.is_disjoint(&before.ids), "{now:?} after {before:?}");
-        ensure!(
-            now.tags.is_disjoint(&before.tags),
-            "{now:?} after {before:?}"
-        );
+        now.differs_from(&before)?;
         ensure!((now.tags == first.tags) == (*binary == old), "{now:?}");
         before = now;
-        all_go_on()?;
+        bystanders.go_on()?;
+        sent += flooding.stop()?.sent;
     }
-
-    patient.into_iter().try_for_each(Patient::finish)?;
-    honest.into_iter().try_for_each(Honest::finish)?;
-    let report = flooding.stop()?;
-    until(SOON, "the flood to be counted as blocked", || {
-        Ok(weir.counted("blocked")? >= report.sent)
+    bystanders.finish()?;
+    ensure!(sent > 10_000, "a flood of {sent}");
+    until(SOON, "the floods to be counted as blocked", || {
+        Ok(weir.counted("blocked")? >= sent)
     })?;
-    ensure!(report.sent > 10_000, "{report:?}");
     let leaked = leaked(&lab)?;
-    ensure!(leaked == 0, "{leaked} of {} got by", report.sent);
+    ensure!(leaked == 0, "{leaked} of {sent} got by");
     Ok(())
 }
 
@@ -85,6 +65,19 @@ enum Stop {
     Crash,
 }
 
+impl Stop {
+    fn stop(self, weir: &mut Weir<'_>) -> Result<()> {
+        match self {
+            Self::Orderly => {
+                let status = weir.terminate()?;
+                ensure!(status.success(), "{status}");
+                Ok(())
+            }
+            Self::Crash => weir.kill(),
+        }
+    }
+}
+
 /// Programs on the gateway's interfaces, as `ip link` shows them.
 #[derive(Debug, Clone)]
 struct Attached {
@@ -92,6 +85,15 @@ struct Attached {
     ids: BTreeSet<u32>,
     /// Digests of their instructions.
     tags: BTreeSet<String>,
+}
+
+impl Attached {
+    /// Neither an instance nor a program of these is among `others`.
+    fn differs_from(&self, others: &Self) -> Result<()> {
+        let differs = self.ids.is_disjoint(&others.ids) && self.tags.is_disjoint(&others.tags);
+        ensure!(differs, "{self:?} after {others:?}");
+        Ok(())
+    }
 }
 
 fn attached(lab: &Lab) -> Result<Attached> {
@@ -110,6 +112,44 @@ fn attached(lab: &Lab) -> Result<Attached> {
     }
     ensure!(ids.len() == 2, "two interfaces are guarded: {ids:?}");
     Ok(Attached { ids, tags })
+}
+
+/// Clients of both families, of weir and of servers beside it.
+struct Bystanders {
+    patient: Vec<Patient>,
+    honest: Vec<Honest>,
+    _servers: Vec<Echo>,
+}
+
+impl Bystanders {
+    fn start(lab: &Lab) -> Result<Self> {
+        let (mut patient, mut honest, mut servers) = (Vec::new(), Vec::new(), Vec::new());
+        for source in [client_v4(0), client_v6(0)] {
+            let server = Echo::start(&lab.gateway, at_gateway(source, PORT))?;
+            honest.push(Honest::start(lab, source, &server)?);
+            patient.push(Patient::start(lab, source)?);
+            servers.push(server);
+        }
+        Ok(Self {
+            patient,
+            honest,
+            _servers: servers,
+        })
+    }
+
+    fn go_on(&self) -> Result<()> {
+        self.patient.iter().try_for_each(Patient::goes_on)?;
+        self.go_on_without_weir()
+    }
+
+    fn go_on_without_weir(&self) -> Result<()> {
+        self.honest.iter().try_for_each(Honest::goes_on)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.patient.into_iter().try_for_each(Patient::finish)?;
+        self.honest.into_iter().try_for_each(Honest::finish)
+    }
 }
 
 /// A host that speaks to a server behind the shield that is not weir: over one connection all the time, and over new ones.

@@ -26,18 +26,7 @@ fn cookies_begin_with_a_flood_and_end_after_it_and_nobody_honest_notices() -> Te
     ensure!(weir.counted("syn-cookie")? == 0, "nothing happens yet");
     let half_open = half_open(lab)?;
 
-    let flood = |rate| Flood {
-        rate: Some(rate),
-        sources: vec![
-            Sources::Within(SPOOFED_V4.parse().expect("a prefix")),
-            Sources::Within(SPOOFED_V6.parse().expect("a prefix")),
-        ],
-        ..Flood::syns(
-            Sources::Within(SPOOFED_V4.parse().expect("a prefix")),
-            2_000_000,
-        )
-    };
-    let flooding = flood(10 * START).start(&lab.attackers)?;
+    let flooding = flood(10 * START)?.start(&lab.attackers)?;
     until(SOON, "cookies to begin", || {
         Ok(weir.counted("syn-cookie")? > 1_000)
     })?;
@@ -48,7 +37,7 @@ fn cookies_begin_with_a_flood_and_end_after_it_and_nobody_honest_notices() -> Te
     flooding.stop()?;
 
     // More than half of what it began at is enough for it to go on, and would not be for it to begin.
-    let flooding = flood(START * 3 / 4).start(&lab.attackers)?;
+    let flooding = flood(START * 3 / 4)?.start(&lab.attackers)?;
     until(HOLD, "the time after the flood to be over twice", || {
         lab.get_many(client_v4(1), "/", 1)?;
         Ok(flooding.sent() > START * 3 / 4 * 2 * HELD)
@@ -67,6 +56,17 @@ fn cookies_begin_with_a_flood_and_end_after_it_and_nobody_honest_notices() -> Te
         Ok((weir.counted("syn-cookie")? == before).then_some(()))
     })?;
     complete_all(lab, half_open)
+}
+
+/// SYNs of both families from nowhere, so many a second, for as long as a flood may last.
+fn flood(rate: u64) -> Result<Flood> {
+    let v4 = Sources::Within(SPOOFED_V4.parse()?);
+    let v6 = Sources::Within(SPOOFED_V6.parse()?);
+    Ok(Flood {
+        rate: Some(rate),
+        sources: vec![v4.clone(), v6],
+        ..Flood::syns(v4, 2_000_000)
+    })
 }
 
 #[test]
