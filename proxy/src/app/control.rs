@@ -48,11 +48,15 @@ impl Guard {
 }
 
 impl Guard {
-    /// Applies what may change at run time.
-    fn reconfigure(&self, wanted: &crate::xdp::Settings) -> Result<(), ShieldError> {
+    /// Applies what may change at run time; on an error what was `in_force` stays so.
+    fn reconfigure(
+        &self,
+        in_force: &crate::xdp::Settings,
+        wanted: &crate::xdp::Settings,
+    ) -> Result<(), ShieldError> {
         let mut shield = self.shield.borrow_mut();
-        shield.reconfigure(wanted)?;
-        self.host.borrow_mut().settle(wanted, shield.maps())
+        let mut host = self.host.borrow_mut();
+        host.reconfigure(in_force, wanted, |found| shield.reconfigure(wanted, found))
     }
 }
 
@@ -193,7 +197,8 @@ impl ControlPlane {
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
         if let Some(guard) = &self.guard {
-            match guard.reconfigure(&wanted.shield) {
+            let in_force = Rc::clone(&self.settings.borrow());
+            match guard.reconfigure(&in_force.shield, &wanted.shield) {
                 Ok(()) => guard.feeds.set(&wanted.shield.feeds),
                 // Who took the shield off by hand can still change routes and upstreams.
                 Err(error) if error.kind == ErrorKind::NotAttached => {

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use weir_common::settings::CookieMode;
+
 use crate::xdp::addresses::{self, Watcher};
 use crate::xdp::sysctl::{self, Assessment};
 use crate::xdp::{Maps, Settings, ShieldError};
@@ -37,18 +39,46 @@ impl Host {
             told: false,
         };
         host.tell_addresses(maps)?;
-        host.settle(settings, maps)?;
+        let found = host.settle(settings);
+        maps.set_cookies(settings.syn_cookies.mode, &found)?;
+        host.adopt(found);
         Ok(host)
     }
 
-    /// Makes the switches what `settings` want and allow, and tells `maps` what works with them.
-    pub(super) fn settle(&mut self, settings: &Settings, maps: &Maps) -> Result<(), ShieldError> {
+    /// Makes the switches what `wanted` settings want and allow, around `apply`, which puts into force what it is told of SYN
+    /// cookies: before it what they need, after it what nothing needs any more. If it fails, the switches are as they were
+    /// `in_force`.
+    pub(super) fn reconfigure(
+        &mut self,
+        in_force: &Settings,
+        wanted: &Settings,
+        apply: impl FnOnce(&Assessment) -> Result<(), ShieldError>,
+    ) -> Result<(), ShieldError> {
+        let off = wanted.syn_cookies.mode == CookieMode::Off;
+        let found = if off {
+            Assessment::default()
+        } else {
+            self.settle(wanted)
+        };
+        if let Err(error) = apply(&found) {
+            if !off {
+                self.settle(in_force);
+            }
+            return Err(error);
+        }
+        let found = if off { self.settle(wanted) } else { found };
+        self.adopt(found);
+        Ok(())
+    }
+
+    /// Makes the switches what `settings` want and allow, and says what works with them.
+    fn settle(&self, settings: &Settings) -> Assessment {
         let mode = settings.syn_cookies.mode;
         let settled = sysctl::settle(mode, settings.manage_sysctls, &self.state_dir);
         for news in &settled.news {
             tracing::info!("{news}");
         }
-        self.adopt(settled.assessment, settings, maps)
+        settled.assessment
     }
 
     /// Looks whether anything changed, and tells `maps`. Writes no switch: who changed one since meant to.
@@ -72,21 +102,17 @@ impl Host {
         if same {
             return Ok(());
         }
-        self.adopt(assessment, settings, maps)
+        maps.set_cookies(settings.syn_cookies.mode, &assessment)?;
+        self.adopt(assessment);
+        Ok(())
     }
 
-    fn adopt(
-        &mut self,
-        assessment: Assessment,
-        settings: &Settings,
-        maps: &Maps,
-    ) -> Result<(), ShieldError> {
+    /// Tells what does not work, and remembers what was told the program.
+    fn adopt(&mut self, assessment: Assessment) {
         for finding in &assessment.findings {
             tracing::warn!(hint = %finding.fix, "{}", finding.sentence);
         }
-        maps.set_cookies(settings.syn_cookies.mode, &assessment)?;
         self.assessment = assessment;
-        Ok(())
     }
 
     fn tell_addresses(&mut self, maps: &Maps) -> Result<(), ShieldError> {

@@ -104,10 +104,10 @@ fn prepare(
             "its capacity changed: a new one takes its place and counts anew"
         );
     }
-    let maps = Maps::open_or_make(pins, lock, settings, |name| placement.path(name))?;
+    let maps = Maps::open_or_make(pins, lock, |name| placement.path(name))?;
     // Before the first packet is judged, not after.
-    maps.adopt_earlier(lock, clock::kernel_now_ns())?;
-    maps.configure(lock, settings)?;
+    maps.adopt_earlier(lock, &settings.tables, clock::kernel_now_ns())?;
+    maps.configure(lock, settings, None)?;
     Ok(Ready {
         plan,
         loaded,

@@ -10,6 +10,7 @@ use super::load::{self, Placement};
 use super::maps::Maps;
 use super::pins::{self, Lock, PinDir};
 use super::samples::{self, DropSample};
+use super::sysctl::Assessment;
 use super::{Interface, Replace, Settings, ShieldError, attach, bring_up, watch};
 
 /// The attached packet filter. Owned by the control thread; dropping it leaves everything attached and pinned.
@@ -72,10 +73,15 @@ impl Shield {
         &self.maps
     }
 
-    /// Applies what may change at run time: enforce, policies, limits, config entries, the lists' capacities.
-    pub fn reconfigure(&mut self, settings: &Settings) -> Result<(), ShieldError> {
+    /// Applies what may change at run time, as one generation: enforce, policies, limits, config entries, the lists'
+    /// capacities, and what was `found` of SYN cookies. On an error nothing has changed.
+    pub fn reconfigure(
+        &mut self,
+        settings: &Settings,
+        found: &Assessment,
+    ) -> Result<(), ShieldError> {
         let lock = self.pins.lock()?;
-        self.maps.configure(&lock, settings)
+        self.maps.configure(&lock, settings, Some(found))
     }
 
     /// Takes the samples out of the ring, at most `max`. Never blocks.

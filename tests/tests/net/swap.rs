@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::MapData;
+use aya::maps::{Array, Map, MapData};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader, TestRun as _, TestRunOptions};
 use ipnet::IpNet;
 use weir::xdp::{List, Maps};
-use weir_common::{Outcome, Totals, maps};
+use weir_common::settings::CookieMode;
+use weir_common::{Outcome, ShieldSettings, Totals, maps};
 use weir_lab::frame::{Kind, frame};
 use weir_lab::{Config, Lab, Weir};
 
@@ -119,6 +120,114 @@ fn a_packet_that_both_lists_block_never_slips_through_while_one_takes_the_others
     Ok(())
 }
 
+/// What is listed, what is dropped and whether cookies are sent, all of it other than in [`after_reload`].
+fn before_reload() -> Config {
+    Config {
+        shield: format!(
+            "block = [\"198.18.0.1\"]\n{SWITCHES}syn_cookies = {{ mode = \"off\" }}\n\
+             sanity = {{ amplification = \"pass\", bad_flags = \"drop\" }}\n"
+        ),
+        ..Config::default()
+    }
+}
+
+/// See [`before_reload`].
+fn after_reload() -> Config {
+    Config {
+        shield: format!(
+            "block = [\"198.18.0.2\"]\n{SWITCHES}syn_cookies = {{ mode = \"always\" }}\n\
+             sanity = {{ amplification = \"drop\", bad_flags = \"pass\" }}\n"
+        ),
+        ..Config::default()
+    }
+}
+
+/// The settings in force.
+fn settings(pins: &Path) -> Result<ShieldSettings> {
+    let data = MapData::from_pin(pins.join("v2/SETTINGS-0"))?;
+    let map = Array::<_, ShieldSettings>::try_from(Map::from_map_data(data)?)?;
+    Ok(map.get(&0, 0)?)
+}
+
+#[test]
+fn a_reload_is_one_generation_of_lists_settings_and_cookies() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &before_reload())?;
+    let pins = pinned(&lab);
+    for (config, mode) in [
+        (after_reload(), CookieMode::Always),
+        (before_reload(), CookieMode::Off),
+    ] {
+        let before = settings(&pins)?;
+        weir.rewrite(&config.text(&lab))?;
+        weir.ok(&["reload"])?;
+        let after = settings(&pins)?;
+        ensure!(after.generation == before.generation + 1, "{mode:?}");
+        ensure!(after.cookies.mode == mode as u8, "{:?}", after.cookies);
+        ensure!(after.set != before.set && after.sanity != before.sanity);
+        weir.ok(&["reload"])?;
+        ensure!(settings(&pins)? == after, "nothing changed");
+    }
+    Ok(())
+}
+
+/// One packet only the lists before stop and the settings after, another one the lists after and the settings before: a
+/// packet that meets the lists of one configuration and the settings of the other passes, whichever comes first.
+#[test]
+fn no_packet_is_judged_by_the_lists_of_one_configuration_and_the_settings_of_another() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &before_reload())?;
+    let pins = pinned(&lab);
+    let ebpf = program_over(&pins)?;
+    let victim = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let from = |last, kind| {
+        let source = IpAddr::V4(Ipv4Addr::new(198, 18, 0, last));
+        frame(kind, [2; 6], source, victim, 1)
+    };
+    let reflected = from(1, Kind::UdpFrom { ports: (53, 9) });
+    let (ports, flags) = ((9, 9), SYN_FIN);
+    let scan = from(2, Kind::Tcp { ports, flags });
+    let before = totals(&ebpf)?;
+
+    let done = AtomicBool::new(false);
+    let judged = std::thread::scope(|scope| {
+        let judging = scope.spawn(|| -> Result<u64> {
+            let mut judged = 0;
+            while !done.load(Relaxed) {
+                judge(&ebpf, &reflected, 100)?;
+                judge(&ebpf, &scan, 100)?;
+                judged += 200;
+            }
+            Ok(judged)
+        });
+        let reloaded = (0..10).try_for_each(|round| -> Result<()> {
+            let config = if round % 2 == 0 {
+                after_reload()
+            } else {
+                before_reload()
+            };
+            weir.rewrite(&config.text(&lab))?;
+            weir.ok(&["reload"]).map(drop)
+        });
+        done.store(true, Relaxed);
+        reloaded?;
+        judging.join().expect("the judge does not panic")
+    })?;
+    let after = totals(&ebpf)?;
+    let counted = |outcome| after.of(outcome).packets - before.of(outcome).packets;
+    for outcome in Outcome::ALL {
+        let (expected, count) = match outcome {
+            Outcome::Blocked | Outcome::Amplification | Outcome::BadFlags => {
+                (true, counted(outcome))
+            }
+            other => (false, counted(other)),
+        };
+        let what = outcome.as_str();
+        ensure!((count > 0) == expected, "{what}: {count} of {judged}");
+    }
+    Ok(())
+}
+
 #[test]
 fn an_exchange_keeps_others_entries_and_the_hits_of_those_that_stay() -> Test {
     let lab = Lab::new()?;
@@ -223,5 +332,9 @@ fn memlock(path: &Path) -> Result<u64> {
     Ok(line.context("no memlock")?.trim().parse()?)
 }
 
+/// Lines of `[shield]` without which cookies would not work in the lab.
+const SWITCHES: &str = "manage_sysctls = true\n";
+/// Control bits that no stack sends together.
+const SYN_FIN: u8 = 3;
 /// Slot of the second instance: no interface of the lab has it.
 const SLOT: u32 = 63;

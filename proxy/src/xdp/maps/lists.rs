@@ -51,12 +51,9 @@ impl Lists {
         Self::new(pins, generations, places, set)
     }
 
-    /// Opens the lists; what is missing of them is made, with room for what `tables` say.
-    pub(super) fn open_or_make(
-        pins: &PinDir,
-        lock: &Lock,
-        tables: &Tables,
-    ) -> Result<Self, ShieldError> {
+    /// Opens the lists; where they are missing, empty ones without room are made, which [`Self::configure`] and
+    /// [`Self::resize`] exchange for others.
+    pub(super) fn open_or_make(pins: &PinDir, lock: &Lock) -> Result<Self, ShieldError> {
         let (mut generations, mut places) = (Generations::open(pins)?, Places::open(pins)?);
         generations.finish(lock, pins)?;
         places.finish(lock, pins)?;
@@ -69,11 +66,11 @@ impl Lists {
         }
         // Nothing is listed yet, or somebody removed pins: the program goes on with the maps it has until it is shown
         // others.
-        let index = settings.map_or(0, |settings| other(in_force(&settings)));
+        let index = other(settings.map_or(0, |settings| in_force(&settings)));
         if settings.is_some() {
             tracing::warn!("pins of the lists are missing: the lists start anew, empty");
         }
-        let set = places.make(lock, pins, index, tables)?;
+        let set = places.make(lock, pins, index, &NO_ROOM)?;
         let settings = ShieldSettings {
             set: u8::try_from(index).unwrap_or(0),
             bits: u8::try_from(index).unwrap_or(0),
@@ -358,6 +355,12 @@ pub(super) fn replaces(new: &NewEntry, found_note: &Note, found: &Entry) -> bool
         || ends(found.expires_ns()) < ends(new.expires_ns)
 }
 
+/// Capacities of lists that nobody has configured yet: the least that a map can have, and less than the configuration can say.
+const NO_ROOM: Tables = Tables {
+    sources: 0,
+    blocks: 1,
+    prefixes: 1,
+};
 /// Origin of the entries that the configuration lists.
 pub(super) const CONFIG: &str = "config";
 /// Origin of the entries that people make.

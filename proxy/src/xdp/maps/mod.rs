@@ -55,7 +55,7 @@ use self::wanted::Wanted;
 use super::error::errno;
 use super::pins::{Lock, PinDir};
 use super::sysctl::Assessment;
-use super::{Settings, ShieldError, slots};
+use super::{Settings, ShieldError, Tables, slots};
 
 /// Allow or block list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,10 +125,9 @@ impl Maps {
     pub(super) fn open_or_make(
         pins: &PinDir,
         lock: &Lock,
-        settings: &Settings,
         path: impl Fn(&str) -> PathBuf,
     ) -> Result<Self, ShieldError> {
-        let lists = Lists::open_or_make(pins, lock, &settings.tables)?;
+        let lists = Lists::open_or_make(pins, lock)?;
         Self::with_lists(pins, lists, &path)
     }
 
@@ -247,12 +246,6 @@ impl Maps {
         Ok(found.census)
     }
 
-    /// Makes the entries of origin `config` in both lists equal to the settings', leaving others alone.
-    pub fn reconcile_config(&self, settings: &Settings, now_ns: u64) -> Result<(), ShieldError> {
-        let lock = self.pins.lock()?;
-        self.reconcile(&lock, settings, now_ns)
-    }
-
     /// Per-interface totals, summed over CPUs: (interface name, totals), by slot.
     pub fn totals(&self) -> Result<Vec<(String, Totals)>, ShieldError> {
         self.counters.totals()
@@ -342,14 +335,7 @@ impl Maps {
     pub fn set_cookies(&self, mode: CookieMode, found: &Assessment) -> Result<(), ShieldError> {
         let lock = self.pins.lock()?;
         self.lists.lock().change_settings(&lock, |kernel| {
-            let mode = if found.cookies_work {
-                mode
-            } else {
-                CookieMode::Off
-            };
-            kernel.cookies.mode = mode as u8;
-            kernel.cookies.window_scale = found.window_scale.min(WINDOW_SCALE_MAX);
-            kernel.cookies.options = found.cookie_options();
+            settings::apply_cookies(mode, found, kernel);
         })
     }
 
@@ -373,33 +359,46 @@ impl Maps {
         self.counters.set_slot(slot, interface)
     }
 
-    /// [`Self::reconcile_config`] for one who holds the lock.
-    fn reconcile(&self, lock: &Lock, settings: &Settings, now_ns: u64) -> Result<(), ShieldError> {
+    /// Applies the settings as one generation: the lists' room, their entries of origin `config`, what is done to packets,
+    /// and, if `found` says what works, SYN cookies. Other origins' entries, what [`Self::set_own`] set, and without `found`
+    /// what [`Self::set_cookies`] did, stay. On an error nothing has changed.
+    ///
+    /// If an entry is to come or go, a new set of lists takes the place of the one in force, as of [`Self::replace_set`].
+    pub(super) fn configure(
+        &self,
+        lock: &Lock,
+        settings: &Settings,
+        found: Option<&Assessment>,
+    ) -> Result<(), ShieldError> {
         let allow = settings.allow.iter().map(|network| (List::Allow, *network));
         let block = settings.block.iter().map(|network| (List::Block, *network));
         let reasons = ["[shield] allow", "[shield] block"];
+        let now_ns = crate::clock::kernel_now_ns();
         let wanted = Wanted::new(CONFIG, allow.chain(block), reasons, now_ns);
         let mut lists = self.lists.lock();
-        let difference = lists.difference(&wanted)?;
-        lists.replace(lock, &wanted, &difference).map(drop)
-    }
-
-    /// Applies the settings: the lists' room, their entries, and then what is done to packets, so that nothing is enforced
-    /// before those who are allowed are. What [`Self::set_own`] and [`Self::set_cookies`] set stays.
-    pub(super) fn configure(&self, lock: &Lock, settings: &Settings) -> Result<(), ShieldError> {
-        self.lists.lock().resize(lock, &settings.tables)?;
-        self.reconcile(lock, settings, crate::clock::kernel_now_ns())?;
-        let mut lists = self.lists.lock();
-        lists.change_settings(lock, |kernel| settings::apply(settings, kernel))
+        lists.configure(lock, &wanted, &settings.tables, |kernel| {
+            settings::apply(settings, kernel);
+            if let Some(found) = found {
+                settings::apply_cookies(settings.syn_cookies.mode, found, kernel);
+            }
+        })
     }
 
     /// Takes over what earlier ABI versions of the program have in their lists.
-    pub(super) fn adopt_earlier(&self, lock: &Lock, now_ns: u64) -> Result<(), ShieldError> {
+    pub(super) fn adopt_earlier(
+        &self,
+        lock: &Lock,
+        tables: &Tables,
+        now_ns: u64,
+    ) -> Result<(), ShieldError> {
         let earlier = migrate::entries(&self.pins)?;
         if earlier.is_empty() {
             return Ok(());
         }
-        let entries = self.lists.lock().adopt(lock, &earlier, now_ns)?;
+        let mut lists = self.lists.lock();
+        lists.resize(lock, tables)?;
+        let entries = lists.adopt(lock, &earlier, now_ns)?;
+        drop(lists);
         tracing::info!(entries, "took over the lists of an earlier maps version");
         Ok(())
     }
@@ -491,8 +490,6 @@ const EXACT: [Table; 2] = [Table::Block4, Table::Block6];
 const PREFIXES: [Table; 2] = [Table::BlockLpm4, Table::BlockLpm6];
 /// Expired entries removed before others get their turn: about 10 ms.
 const SWEPT_AT_ONCE: usize = 4096;
-/// RFC 7323 §2.3
-const WINDOW_SCALE_MAX: u8 = 14;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Replacing all entries of one origin: entry by entry if few differ, else by building the other set beside the one in
-//! force and putting it into force at once, so that no packet is judged by a half.
+//! force and putting it into force at once, so that no packet is judged by a half. The configuration's entries come with
+//! settings, and so always in another set.
 
 use std::collections::HashSet;
 
@@ -106,18 +107,50 @@ impl Lists {
         })
     }
 
+    /// Puts into force at once, as one generation: room for what `tables` say, the entries that are `wanted` in place of
+    /// their origin's, and what `change` makes of the settings. On an error nothing has changed.
+    pub(super) fn configure(
+        &mut self,
+        lock: &Lock,
+        wanted: &Wanted,
+        tables: &Tables,
+        change: impl FnOnce(&mut ShieldSettings),
+    ) -> Result<(), ShieldError> {
+        let before = self.begin(lock)?;
+        let mut after = before;
+        change(&mut after);
+        if !self.set.fits(tables) {
+            self.tell_move(tables)?;
+        } else if self.difference(wanted)?.edits() == 0 {
+            return if after == before {
+                Ok(())
+            } else {
+                self.publish(lock, &after)
+            };
+        }
+        // However few the differences: a single edit of the set in force would be seen before the settings are.
+        self.rebuild(lock, &after, Some(wanted), tables).map(drop)
+    }
+
     /// Moves all entries into maps with room for what `tables` say, if those that there are have another capacity.
     pub(super) fn resize(&mut self, lock: &Lock, tables: &Tables) -> Result<(), ShieldError> {
         let settings = self.begin(lock)?;
         if self.set.fits(tables) {
             return Ok(());
         }
-        tracing::info!(
-            blocks = tables.blocks,
-            prefixes = tables.prefixes,
-            "the capacity of the lists changed: their entries move into new maps"
-        );
+        self.tell_move(tables)?;
         self.rebuild(lock, &settings, None, tables).map(drop)
+    }
+
+    fn tell_move(&self, tables: &Tables) -> Result<(), ShieldError> {
+        if self.set.populated()? != 0 {
+            tracing::info!(
+                blocks = tables.blocks,
+                prefixes = tables.prefixes,
+                "the capacity of the lists changed: their entries move into new maps"
+            );
+        }
+        Ok(())
     }
 
     /// Adds those of `earlier` that are live, and that nobody has made anew since. Returns how many.
@@ -186,7 +219,7 @@ impl Lists {
     }
 
     /// Builds the other set, of the entries there are and what is `wanted` in place of its origin's, and puts it into
-    /// force. On an error nothing has changed.
+    /// force together with `settings`. On an error nothing has changed.
     fn rebuild(
         &mut self,
         lock: &Lock,
@@ -214,7 +247,10 @@ impl Lists {
         match built {
             Ok((set, replaced)) => {
                 let before = std::mem::replace(&mut self.set, set);
-                self.places.clear(lock, &self.pins, before.index)?;
+                // The new set is in force, whatever becomes of the old one; the next to be built clears its place.
+                if let Err(error) = self.places.clear(lock, &self.pins, before.index) {
+                    tracing::warn!(%error, "lists that are no longer in force keep their memory");
+                }
                 Ok(replaced)
             }
             Err(error) => {

@@ -3,10 +3,11 @@
 use nix::unistd::{SysconfVar, sysconf};
 use weir_common::ShieldSettings;
 use weir_common::settings::{
-    Cookies, Limit, Limits as KernelLimits, Ports, Sanity as KernelSanity,
+    CookieMode, Cookies, Limit, Limits as KernelLimits, Ports, Sanity as KernelSanity,
 };
 use weir_common::time::EPOCH_SHIFT;
 
+use super::super::sysctl::Assessment;
 use super::super::{Limits, Rate, Sanity, Settings};
 
 /// Writes into `kernel` what `settings` say; lists, own addresses and what is known of the host's TCP stay.
@@ -28,6 +29,19 @@ pub(super) fn apply(settings: &Settings, kernel: &mut ShieldSettings) {
         failsafe_ports: ports(&settings.failsafe_ports),
         ..*kernel
     };
+}
+
+/// Writes into `kernel` what SYN cookies of `mode` can do here: nothing at all, answers with the MSS alone, or with window
+/// scale and SACK.
+pub(super) fn apply_cookies(mode: CookieMode, found: &Assessment, kernel: &mut ShieldSettings) {
+    let mode = if found.cookies_work {
+        mode
+    } else {
+        CookieMode::Off
+    };
+    kernel.cookies.mode = mode as u8;
+    kernel.cookies.window_scale = found.window_scale.min(WINDOW_SCALE_MAX);
+    kernel.cookies.options = found.cookie_options();
 }
 
 fn sanity(sanity: &Sanity) -> KernelSanity {
@@ -106,6 +120,8 @@ fn log2_of_cpus() -> u8 {
 const SAMPLES_PER_EPOCH: u8 = 16;
 /// See [`ShieldSettings::calm`]: 4,000 strangers' packets a second and CPU.
 const CALM: u32 = 1024;
+/// RFC 7323 §2.3
+const WINDOW_SCALE_MAX: u8 = 14;
 /// A sketch's cell counts 16 bits.
 const PREFIX_HEAVY_MAX: u32 = 60_000;
 /// The largest Ethernet frame without jumbo frames.
