@@ -147,6 +147,7 @@ fn change(network: ipnet::IpNet, change: api::ChangeKind) -> api::Change {
         network,
         change,
         expires_in_seconds: None,
+        origin: None,
     }
 }
 

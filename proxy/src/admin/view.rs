@@ -1,5 +1,7 @@
 //! What lies in the kernel's maps, as the admin API and the command line tell it. Pure: takes `now_ns`.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 use weir_common::entry::{ORIGIN_BYTES, REASON_BYTES};
 use weir_common::{DropClass, Outcome, SourceState, Tally, Text, Totals};
@@ -124,12 +126,50 @@ pub fn entry(list: api::List, network: IpNet, entry: &ListEntry, now_ns: u64) ->
     api::Entry {
         list,
         network,
-        expires_in_seconds: (entry.expires_ns != 0)
-            .then(|| seconds(entry.expires_ns.saturating_sub(now_ns))),
+        expires_in_seconds: expires_in(entry.expires_ns, now_ns),
         added_seconds_ago: seconds(now_ns.saturating_sub(entry.added_ns)),
         hits: entry.hits,
         origin: entry.origin.as_str().to_owned(),
         reason: entry.reason.as_str().to_owned(),
+    }
+}
+
+/// An entry was made, for `duration`; `None` = for ever.
+pub fn added(network: IpNet, duration: Option<Duration>) -> api::Change {
+    api::Change {
+        network,
+        change: api::ChangeKind::Added,
+        expires_in_seconds: duration.map(|duration| duration.as_secs_f64()),
+        origin: None,
+    }
+}
+
+/// The entry of another origin stays, which ends at `expires_ns`; 0 = never.
+pub fn kept(
+    network: IpNet,
+    expires_ns: u64,
+    origin: &Text<ORIGIN_BYTES>,
+    now_ns: u64,
+) -> api::Change {
+    api::Change {
+        network,
+        change: api::ChangeKind::Kept,
+        expires_in_seconds: expires_in(expires_ns, now_ns),
+        origin: Some(origin.as_str().to_owned()),
+    }
+}
+
+/// An entry was removed, or there was none.
+pub fn removed(network: IpNet, there: bool) -> api::Change {
+    api::Change {
+        network,
+        change: if there {
+            api::ChangeKind::Removed
+        } else {
+            api::ChangeKind::Absent
+        },
+        expires_in_seconds: None,
+        origin: None,
     }
 }
 
@@ -163,6 +203,11 @@ pub fn sample(
 )]
 pub fn seconds(ns: u64) -> f64 {
     (ns / 1_000_000) as f64 / 1000.0
+}
+
+/// `None` = never.
+fn expires_in(expires_ns: u64, now_ns: u64) -> Option<f64> {
+    (expires_ns != 0).then(|| seconds(expires_ns.saturating_sub(now_ns)))
 }
 
 fn outcomes(totals: &Totals) -> Vec<api::OutcomeTally> {

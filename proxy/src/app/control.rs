@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::admin::{Control, Failure, FailureKind, api, view};
 use crate::config::{self, Settings};
 use crate::http::worker::Counters;
-use crate::xdp::{DropSample, ErrorKind, List, Maps, Shield, ShieldError};
+use crate::xdp::{DropSample, ErrorKind, Inserted, List, Maps, Shield, ShieldError};
 use crate::{clock, tls};
 
 use super::ConfigSource;
@@ -282,19 +282,16 @@ impl ControlPlane {
     ) -> Result<api::Changed, Failure> {
         self.with_maps(|maps| {
             let changes = networks.iter().map(|&network| {
-                maps.insert(
-                    list,
-                    network,
-                    duration,
-                    "cli",
-                    reason,
-                    clock::kernel_now_ns(),
-                )?;
-                tracing::info!(%network, list = word(list), %reason, "entry added from the command line");
-                Ok(api::Change {
-                    network,
-                    change: api::ChangeKind::Added,
-                    expires_in_seconds: duration.map(|d| d.as_secs_f64()),
+                let now_ns = clock::kernel_now_ns();
+                let inserted = maps.insert(list, network, duration, "cli", reason, now_ns)?;
+                Ok(match inserted {
+                    Inserted::Added => {
+                        tracing::info!(%network, list = word(list), %reason, "entry added from the command line");
+                        view::added(network, duration)
+                    }
+                    Inserted::Kept { expires_ns, origin } => {
+                        view::kept(network, expires_ns, &origin, now_ns)
+                    }
                 })
             });
             Ok(api::Changed {
@@ -310,15 +307,7 @@ impl ControlPlane {
                 if there {
                     tracing::info!(%network, list = word(list), "entry removed from the command line");
                 }
-                Ok(api::Change {
-                    network,
-                    change: if there {
-                        api::ChangeKind::Removed
-                    } else {
-                        api::ChangeKind::Absent
-                    },
-                    expires_in_seconds: None,
-                })
+                Ok(view::removed(network, there))
             });
             Ok(api::Changed {
                 changes: changes.collect::<Result<_, ShieldError>>()?,

@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::detect::{BlockDecision, Detector};
 use crate::http::Site;
 use crate::http::worker::Report;
-use crate::xdp::{List, Maps};
+use crate::xdp::{Inserted, List, Maps};
 
 /// What detection did since the start.
 #[derive(Debug, Default)]
@@ -111,7 +111,11 @@ fn carry_out(decision: &BlockDecision, maps: Option<&Maps>, tally: &Tally) {
         reason,
         now_ns,
     ) {
-        Ok(()) => {
+        Ok(Inserted::Kept { origin, .. }) => {
+            let by = origin.as_str();
+            tracing::info!(%rule, %network, %reason, by, "offence, blocked already for longer");
+        }
+        Ok(Inserted::Added) => {
             tally.blocks.fetch_add(1, Relaxed);
             tracing::warn!(%rule, %network, seconds = duration.as_secs(), %reason, "blocked");
         }

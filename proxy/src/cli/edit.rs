@@ -13,9 +13,9 @@ use super::place::Place;
 use super::ssh::{self, Guard};
 use super::units;
 use crate::admin::client::{Client, ClientError};
-use crate::admin::{api, check, network};
+use crate::admin::{api, check, network, view};
 use crate::clock;
-use crate::xdp::{List, Maps};
+use crate::xdp::{Inserted, List, Maps};
 
 /// Origin of the entries made here.
 const ORIGIN: &str = "cli";
@@ -133,24 +133,23 @@ impl Edit {
         };
         let mut changes = Vec::with_capacity(self.networks.len());
         for network in self.networks.iter().copied() {
-            let (change, expires) = match &self.action {
+            let change = match &self.action {
                 Action::Add { duration, reason } => {
                     let duration = match self.list {
                         api::List::Block => Some(duration.unwrap_or(block_for)),
                         api::List::Allow => None,
                     };
                     let now_ns = clock::kernel_now_ns();
-                    maps.insert(list, network, duration, ORIGIN, reason, now_ns)?;
-                    (api::ChangeKind::Added, duration)
+                    match maps.insert(list, network, duration, ORIGIN, reason, now_ns)? {
+                        Inserted::Added => view::added(network, duration),
+                        Inserted::Kept { expires_ns, origin } => {
+                            view::kept(network, expires_ns, &origin, now_ns)
+                        }
+                    }
                 }
-                Action::Remove if maps.remove(list, network)? => (api::ChangeKind::Removed, None),
-                Action::Remove => (api::ChangeKind::Absent, None),
+                Action::Remove => view::removed(network, maps.remove(list, network)?),
             };
-            changes.push(api::Change {
-                network,
-                change,
-                expires_in_seconds: expires.map(|duration| duration.as_secs_f64()),
-            });
+            changes.push(change);
         }
         Ok(api::Changed { changes })
     }
@@ -159,15 +158,20 @@ impl Edit {
         let network = network::display(change.network);
         let done = match (self.list, change.change) {
             (api::List::Block, api::ChangeKind::Added) => "blocked",
+            (api::List::Block, api::ChangeKind::Kept) => "already blocked",
             (api::List::Block, api::ChangeKind::Removed) => "unblocked",
             (api::List::Block, api::ChangeKind::Absent) => "was not on the blocklist",
             (api::List::Allow, api::ChangeKind::Added) => "allowed",
+            (api::List::Allow, api::ChangeKind::Kept) => "already allowed",
             (api::List::Allow, api::ChangeKind::Removed) => "no longer allowed",
             (api::List::Allow, api::ChangeKind::Absent) => "was not on the allowlist",
         };
-        match change.expires_in_seconds {
-            Some(seconds) => format!("{network}: {done} for {}", units::duration(seconds)),
-            None => format!("{network}: {done}"),
+        let how_long = change.expires_in_seconds.map(units::duration);
+        match (&change.origin, how_long) {
+            (Some(origin), Some(left)) => format!("{network}: {done} by {origin} for {left} more"),
+            (Some(origin), None) => format!("{network}: {done} by {origin} without end"),
+            (None, Some(duration)) => format!("{network}: {done} for {duration}"),
+            (None, None) => format!("{network}: {done}"),
         }
     }
 
@@ -379,7 +383,20 @@ mod tests {
             network: net("192.0.2.7"),
             change,
             expires_in_seconds,
+            origin: None,
         };
+        let kept = |expires_in_seconds| api::Change {
+            origin: Some("config".to_owned()),
+            ..change(api::ChangeKind::Kept, expires_in_seconds)
+        };
+        assert_eq!(
+            edit.describe(&kept(None)),
+            "192.0.2.7: already blocked by config without end"
+        );
+        assert_eq!(
+            edit.describe(&kept(Some(7_200.0))),
+            "192.0.2.7: already blocked by config for 2h more"
+        );
         assert_eq!(
             edit.describe(&change(api::ChangeKind::Added, Some(3_600.0))),
             "192.0.2.7: blocked for 1h"

@@ -35,7 +35,9 @@ pub mod sysctl;
 mod watch;
 
 pub use self::error::{ErrorKind, ShieldError};
-pub use self::maps::{Census, List, ListedEntry, MapMemory, Maps, Replaced, SourceRow, map_memory};
+pub use self::maps::{
+    Census, Inserted, List, ListedEntry, MapMemory, Maps, Replaced, SourceRow, map_memory,
+};
 pub use self::programs::{pinned_programs, program_name};
 pub use self::samples::DropSample;
 pub use self::settings::{Feed, Limits, Mode, Rate, Sanity, Settings, SynCookies, Tables};

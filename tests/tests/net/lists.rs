@@ -51,6 +51,44 @@ fn block_and_unblock_take_effect_at_once_for_both_families() -> Test {
 }
 
 #[test]
+fn a_block_for_a_while_does_not_end_one_without_end_and_says_so() -> Test {
+    let lab = Lab::new()?;
+    let (listed, address) = ("203.0.113.0/24", "203.0.113.7");
+    let config = Config {
+        shield: format!("block = [\"{listed}\"]\n"),
+        ..Config::default()
+    };
+    let mut weir = Weir::start(&lab, &config)?;
+    let is_the_configurations = |weir: &Weir| -> Test {
+        let entry = weir.block_of(listed)?.context("still listed")?;
+        ensure!(entry["origin"] == "config", "{entry}");
+        ensure!(entry["expires_in_seconds"].is_null(), "{entry}");
+        Ok(())
+    };
+    let told = weir.ok(&["block", listed, "--for", "10m"])?;
+    ensure!(
+        told.contains("already blocked by config without end"),
+        "{told}"
+    );
+    is_the_configurations(&weir)?;
+    // What is the operator's own is the operator's to cut short.
+    for duration in ["1h", "10m"] {
+        let told = weir.ok(&["block", address, "--for", duration])?;
+        ensure!(told.contains(&format!("blocked for {duration}")), "{told}");
+    }
+    weir.ok(&["unblock", listed])?;
+    ensure!(weir.block_of(listed)?.is_none(), "removed by name");
+    weir.ok(&["reload"])?;
+    weir.kill()?;
+    let told = weir.ok(&["block", listed, "--for", "10m"])?;
+    ensure!(
+        told.contains("already blocked by config without end"),
+        "{told}"
+    );
+    is_the_configurations(&weir)
+}
+
+#[test]
 fn allow_beats_block() -> Test {
     let lab = Lab::new()?;
     let weir = Weir::start(&lab, &Config::default())?;

@@ -87,6 +87,9 @@ pub struct Change {
     pub change: ChangeKind,
     /// When the entry ends; `null` = never, or it was removed.
     pub expires_in_seconds: Option<f64>,
+    /// Of one that was kept: who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// What was done.
@@ -95,6 +98,8 @@ pub struct Change {
 pub enum ChangeKind {
     /// The entry is there now; one it replaced is gone.
     Added,
+    /// Another's entry for the same network lasts longer, and stays.
+    Kept,
     /// The entry is gone.
     Removed,
     /// There was no such entry.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use weir_common::entry::ORIGIN_BYTES;
 use weir_common::time::epoch;
 use weir_common::{Entry, Note, ShieldSettings, Text, bits};
 
@@ -40,6 +41,20 @@ pub(super) struct NewEntry {
     pub(super) expires_ns: u64,
     pub(super) added_ns: u64,
     pub(super) note: Note,
+}
+
+/// What became of an entry that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is there; one of the same network that it replaced is gone.
+    Added,
+    /// One of the same network stays in its place.
+    Kept {
+        /// When that one ends, `CLOCK_MONOTONIC`; 0 = never.
+        expires_ns: u64,
+        /// Who made it.
+        origin: Text<ORIGIN_BYTES>,
+    },
 }
 
 impl Lists {
@@ -111,18 +126,18 @@ impl Lists {
         list: List,
         network: &IpNet,
         new: &NewEntry,
-    ) -> Result<(), ShieldError> {
+    ) -> Result<Inserted, ShieldError> {
         let settings = self.begin(lock)?;
         let table = Table::of(list, network);
         let found = self.get(table, network)?;
-        if let Some(found) = found
-            && !replaces(
-                new,
-                &self.notes.read(found.note, &mut Read::default())?,
-                &found,
-            )
-        {
-            return Ok(());
+        if let Some(found) = found {
+            let note = self.notes.read(found.note, &mut Read::default())?;
+            if !replaces(new, &note, &found) {
+                return Ok(Inserted::Kept {
+                    expires_ns: found.expires_ns(),
+                    origin: note.origin,
+                });
+            }
         }
         let entry = Entry {
             hits: found.map_or(0, |found| found.hits),
@@ -135,14 +150,15 @@ impl Lists {
         }
         let map = self.set.list_mut(table);
         let Err(error) = map.entries.put(network, &entry) else {
-            return Ok(());
+            return Ok(Inserted::Added);
         };
         // Expired entries take room until a sweep, and without a running weir nobody sweeps.
         if !is_full(&error) || map.sweep(new.added_ns)? == 0 {
             return Err(map.error("add to", &error));
         }
         let again = map.entries.put(network, &entry);
-        again.map_err(|error| map.error("add to", &error))
+        again.map_err(|error| map.error("add to", &error))?;
+        Ok(Inserted::Added)
     }
 
     pub(super) fn remove(
@@ -342,17 +358,18 @@ fn current(
     Err(pins.incomplete(&pins.inner(weir_common::maps::BITS, 0)))
 }
 
-/// Whether `new` takes the place of `found`, an entry of the same network: always if the same origin or a person made
-/// it, else only if it lasts longer.
+/// Whether `new` takes the place of `found`, an entry of the same network: always if the same origin made it, else only if it
+/// lasts longer, or as long and a person made it. So nobody cuts short what another wanted; who means to, removes it.
 pub(super) fn replaces(new: &NewEntry, found_note: &Note, found: &Entry) -> bool {
     let ends = |expires_ns: u64| match expires_ns {
         0 => u64::MAX,
         expires_ns => expires_ns,
     };
     let origin = new.note.origin;
+    let (before, after) = (ends(found.expires_ns()), ends(new.expires_ns));
     origin == found_note.origin
-        || origin == Text::truncated(CLI)
-        || ends(found.expires_ns()) < ends(new.expires_ns)
+        || before < after
+        || before == after && origin == Text::truncated(CLI)
 }
 
 /// Capacities of lists that nobody has configured yet: the least that a map can have, and less than the configuration can say.
@@ -384,14 +401,19 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_that_lasts_longer_stays_unless_its_maker_or_a_person_says_otherwise() {
+    fn the_entry_that_lasts_longer_stays_unless_its_maker_says_otherwise() {
         const SECOND: u64 = 1_000_000_000;
         for ((origin, ends), (found_origin, found_ends), replaced) in [
             (("detect:a", 10), ("detect:b", 20), false),
             (("detect:a", 20), ("detect:b", 10), true),
             (("detect:a", 10), ("detect:a", 20), true),
             (("detect:a", 10), ("cli", 20), false),
-            (("cli", 10), ("config", 0), true),
+            (("cli", 10), ("config", 0), false),
+            (("cli", 10), ("feed:a", 0), false),
+            (("cli", 10), ("detect:a", 20), false),
+            (("cli", 20), ("detect:a", 10), true),
+            (("cli", 10), ("cli", 20), true),
+            (("cli", 0), ("config", 0), true),
             (("config", 0), ("cli", 20), true),
             // Both for ever: nothing would change but the name of who made it.
             (("config", 0), ("cli", 0), false),

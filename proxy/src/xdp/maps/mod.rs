@@ -27,6 +27,7 @@ pub(super) mod shape;
 mod upkeep;
 mod wanted;
 
+pub use self::lists::Inserted;
 pub use self::memory::{MapMemory, map_memory};
 pub use self::replace::Replaced;
 pub use self::upkeep::Census;
@@ -144,8 +145,8 @@ impl Maps {
         })
     }
 
-    /// Adds or replaces an entry. `duration` `None` = for ever. An entry for `network` in the list that ends later, or
-    /// when the new one would, is kept, unless `origin` is the same or `cli`.
+    /// Adds or replaces an entry. `duration` `None` = for ever. An entry of another origin for `network` in the list that ends
+    /// later is kept; so is one that ends when the new one would, unless that is of `cli`.
     ///
     /// Host bits of `network` are ignored, and an IPv4-mapped IPv6 network is its IPv4 one. A `reason` that is too long
     /// is cut.
@@ -157,7 +158,7 @@ impl Maps {
         origin: &str,
         reason: &str,
         now_ns: u64,
-    ) -> Result<(), ShieldError> {
+    ) -> Result<Inserted, ShieldError> {
         let network = canonical(network);
         let origin = Text::new(origin).map_err(|error| {
             ShieldError::failed(
