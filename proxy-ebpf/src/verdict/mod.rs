@@ -289,8 +289,8 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
             Ethertype::Pppoe => self.settings.sanity.pppoe,
             Ethertype::Other => self.settings.sanity.non_ip,
         };
-        apply(policy, Outcome::Ethertype)?;
-        Ok(Outcome::NonIp)
+        let counted = apply(policy, Outcome::Ethertype)?;
+        Ok(counted.unwrap_or(Outcome::NonIp))
     }
 
     /// A frame whose source cannot be read.

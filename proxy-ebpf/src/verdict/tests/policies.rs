@@ -37,6 +37,25 @@ fn policies_drop_count_or_ignore_their_class() {
 }
 
 #[test]
+fn what_is_no_ip_is_counted_under_its_own_class() {
+    for ethertype in [0x88cc_u16, 0x8863, 0x8864] {
+        let mut frame = syn4();
+        frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+        for (policy, expected) in [
+            (Policy::Drop, (Action::Drop, Outcome::Ethertype)),
+            (Policy::Count, (Action::Pass, Outcome::Ethertype)),
+            (Policy::Pass, (Action::Pass, Outcome::NonIp)),
+        ] {
+            let (world, mut settings) = listing(&[]);
+            settings.sanity.non_ip = policy as u8;
+            settings.sanity.pppoe = policy as u8;
+            let outcome = outcome_of(&world, &settings, &frame);
+            assert_eq!(outcome, expected, "{ethertype:#06x} {policy:?}");
+        }
+    }
+}
+
+#[test]
 fn a_policy_that_lets_through_does_not_shield_from_the_blocklist() {
     for policy in [Policy::Count, Policy::Pass] {
         let (world, mut settings) = listing(&[block(V4, 32)]);

@@ -42,7 +42,8 @@ fn not_ip() -> Vec<Case> {
             };
             cases.push(case("dropped", Outcome::Ethertype));
             cases.push(case("spared", Outcome::Ethertype).spared());
-            cases.push(case("counted", Outcome::NonIp).with(|s| {
+            let counted = case("counted", Outcome::Ethertype).counted_only();
+            cases.push(counted.with(|s| {
                 s.sanity.non_ip = Policy::Count as u8;
                 s.sanity.pppoe = Policy::Count as u8;
             }));
