@@ -26,11 +26,13 @@ pub const BLOCK4: &str = "BLOCK4";
 /// `ArrayOfMaps<HashMap<[u8; 16], Entry>>` of [`SETS`]: blocked IPv6 addresses, and /64 prefixes by
 /// [`block64_key`](crate::addr::block64_key).
 pub const BLOCK6: &str = "BLOCK6";
-/// `ArrayOfMaps<LpmTrie<[u8; 4], Entry>>` of [`SETS`]: blocked IPv4 prefixes shorter than /32.
+/// `ArrayOfMaps<LpmTrie<[u8; 8], Entry>>` of [`SETS`]: blocked IPv4 prefixes shorter than /32. The address is followed
+/// by four zero bytes, so that the entry behind the key is aligned.
 pub const BLOCK_LPM4: &str = "BLOCK_LPM4";
 /// `ArrayOfMaps<LpmTrie<[u8; 16], Entry>>` of [`SETS`]: blocked IPv6 prefixes other than /128 and /64.
 pub const BLOCK_LPM6: &str = "BLOCK_LPM6";
-/// `ArrayOfMaps<LpmTrie<[u8; 4], Entry>>` of [`SETS`]: allowed IPv4 addresses and prefixes.
+/// `ArrayOfMaps<LpmTrie<[u8; 8], Entry>>` of [`SETS`]: allowed IPv4 addresses and prefixes. Keys as of
+/// [`BLOCK_LPM4`].
 pub const ALLOW_LPM4: &str = "ALLOW_LPM4";
 /// `ArrayOfMaps<LpmTrie<[u8; 16], Entry>>` of [`SETS`]: allowed IPv6 addresses and prefixes.
 pub const ALLOW_LPM6: &str = "ALLOW_LPM6";
