@@ -59,6 +59,7 @@ fn shield_diff(old: &crate::xdp::Settings, new: &crate::xdp::Settings) -> Vec<&'
         sanity: _,
         amplification_ports: _,
         failsafe_ports: _,
+        quic_ports: _,
         manage_sysctls: _,
         limits: _,
         syn_cookies: _,
@@ -216,7 +217,7 @@ mod tests {
             ),
             (
                 "allow =",
-                "amplification_ports = [53]\nfailsafe_ports = []\nmanage_sysctls = true\nallow =",
+                "amplification_ports = [53]\nfailsafe_ports = []\nquic_ports = []\nmanage_sysctls = true\nallow =",
             ),
             (
                 "allow =",

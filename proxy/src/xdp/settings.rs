@@ -33,6 +33,9 @@ pub struct Settings {
     /// Ports that limits and cookies never touch, and whose established connections a block does not end. At most 64.
     /// Default 22.
     pub failsafe_ports: Vec<u16>,
+    /// UDP destination ports where QUIC is served or forwarded: datagrams to them are judged by [`Sanity::quic`]. At most 64.
+    /// Default 443.
+    pub quic_ports: Vec<u16>,
     /// Whether weir sets the sysctls that SYN cookies need, and restores them on detach. Default false.
     pub manage_sysctls: bool,
     /// Limits per source and per prefix.
@@ -80,7 +83,7 @@ pub struct Sanity {
     pub amplification: Policy,
     /// ICMP types nobody needs. Default drop.
     pub icmp: Policy,
-    /// QUIC that opens no connection, on ports where QUIC is served. Default drop.
+    /// What opens no QUIC connection that could be, to `quic_ports`. Default drop.
     pub quic: Policy,
     /// UDP to this host without a listener. Default pass.
     pub closed_ports: Policy,

@@ -263,6 +263,69 @@ fn datagrams_that_nobody_waits_for_are_dropped_on_demand() -> Test {
     Ok(())
 }
 
+/// A long header (RFC 9000 §17.2) of the type Initial, or of version 2 (RFC 9369 §3.2), in a datagram of `size`.
+fn initial(version: u32, size: usize) -> Vec<u8> {
+    let first = if version == 2 { 0xd3 } else { 0xc3 };
+    let version: u32 = if version == 2 { 0x6b33_43cf } else { version };
+    let mut bytes = vec![first];
+    bytes.extend(version.to_be_bytes());
+    bytes.resize(size, 8);
+    bytes
+}
+
+#[test]
+fn what_opens_no_quic_connection_is_dropped_where_quic_is_expected_and_nowhere_else() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &Config::default())?;
+    let wireguard = [vec![1, 0, 0, 0], vec![7; 144]].concat();
+    let datagrams = [
+        ("a short Initial", initial(1, 1_199), false),
+        ("a short Initial of version 2", initial(2, 60), false),
+        ("an unknown version", initial(0xff00_001d, 1_200), false),
+        ("an Initial", initial(1, 1_200), true),
+        ("an Initial of version 2", initial(2, 1_200), true),
+        (
+            "a Handshake packet",
+            [vec![0xe3, 0, 0, 0, 1], vec![8; 40]].concat(),
+            true,
+        ),
+        ("a short header", vec![0x43; 40], true),
+        ("a WireGuard handshake", wireguard, true),
+        (
+            "a DTLS hello",
+            [vec![22, 0xfe, 0xfd], vec![0; 60]].concat(),
+            true,
+        ),
+    ];
+    for source in [client_v4(0), client_v6(0)] {
+        for port in [443, 444] {
+            let server = lab
+                .gateway
+                .run(|| UdpSocket::bind(at_gateway(source, port)))??;
+            server.set_read_timeout(Some(Duration::from_millis(20)))?;
+            let client = lab
+                .namespace_of(source)
+                .run(|| UdpSocket::bind((source, 0)))??;
+            for (what, datagram, passes) in &datagrams {
+                let before = weir.counted("quic-invalid")?;
+                client.send_to(datagram, server.local_addr()?)?;
+                let mut delivered = false;
+                until(SOON, "the datagram to arrive or be dropped", || {
+                    delivered = match server.recv(&mut [0; 1_500]) {
+                        Ok(length) => length == datagram.len(),
+                        Err(error) if is_timeout(&error) => false,
+                        Err(error) => return Err(error.into()),
+                    };
+                    Ok(delivered || weir.counted("quic-invalid")? > before)
+                })?;
+                let expected = *passes || port == 444;
+                ensure!(delivered == expected, "{what} from {source} to {port}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_host_without_an_address_may_ask_for_one() -> Test {
     let lab = Lab::new()?;

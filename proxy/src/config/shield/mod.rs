@@ -53,6 +53,7 @@ pub(super) fn shield(root: &mut Table<'_>) -> Settings {
         sanity: sanity::sanity(&mut table),
         amplification_ports: ports::amplification(&mut table),
         failsafe_ports: ports::failsafe(&mut table),
+        quic_ports: ports::quic(&mut table),
         manage_sysctls: table.boolean("manage_sysctls", false),
         limits: limits::limits(&mut table),
         syn_cookies: limits::syn_cookies(&mut table),

@@ -1,4 +1,4 @@
-//! `shield.amplification_ports` and `shield.failsafe_ports`.
+//! `shield.amplification_ports`, `shield.failsafe_ports` and `shield.quic_ports`.
 
 use std::collections::HashSet;
 
@@ -14,6 +14,11 @@ pub(super) fn amplification(shield: &mut Table<'_>) -> Vec<u16> {
 /// Ports that stay reachable when limits go wrong: SSH by default.
 pub(super) fn failsafe(shield: &mut Table<'_>) -> Vec<u16> {
     ports(shield, "failsafe_ports", &[22], 64)
+}
+
+/// UDP ports where QUIC is served or forwarded: 443 by default.
+pub(super) fn quic(shield: &mut Table<'_>) -> Vec<u16> {
+    ports(shield, "quic_ports", &[443], 64)
 }
 
 /// Each port once, in the order of the file.

@@ -161,6 +161,7 @@ fn the_minimal_file_gets_the_documented_defaults() {
         [53, 123, 161, 389, 1900, 11211]
     );
     assert_eq!(settings.shield.failsafe_ports, [22]);
+    assert_eq!(settings.shield.quic_ports, [443]);
     assert!(!settings.shield.manage_sysctls);
     assert_eq!(settings.shield.sanity, SANITY);
     assert_eq!(settings.shield.limits, LIMITS);
@@ -323,6 +324,7 @@ fn limits_cookies_ports_and_feeds_arrive_in_the_shield() {
         feeds = [{{ name = "Spamhaus.v4", file = "/etc/weir/drop.txt", refresh = "90s" }}]
         amplification_ports = []
         failsafe_ports = [2222, 22, 2_222]
+        quic_ports = []
         manage_sysctls = true
         syn_cookies = {{ mode = "always", start = 7 }}
         [[listen]]
@@ -348,6 +350,7 @@ fn limits_cookies_ports_and_feeds_arrive_in_the_shield() {
     );
     assert_eq!(shield.amplification_ports, [0; 0]);
     assert_eq!(shield.failsafe_ports, [2222, 22], "repeated ports are one");
+    assert_eq!(shield.quic_ports, [0; 0]);
     assert!(shield.manage_sysctls);
     assert_eq!(shield.syn_cookies.mode, CookieMode::Always);
     assert_eq!(shield.syn_cookies.start, 7);

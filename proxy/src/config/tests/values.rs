@@ -348,6 +348,11 @@ fn bounds_are_inclusive_and_named() {
             "from 1 to 65535",
         ),
         (
+            "[shield]\nquic_ports = [1, 65535]",
+            "[shield]\nquic_ports = [443, 0]",
+            "from 1 to 65535",
+        ),
+        (
             "[shield]\namplification_ports = []",
             "[shield]\namplification_ports = [65536]",
             "from 1 to 65535",
@@ -453,7 +458,11 @@ fn a_list_of_ports_has_as_many_as_the_program_has_room_for() {
         let ports: Vec<String> = (1..=count).map(|port| port.to_string()).collect();
         format!("{BASE}[shield]\n{key} = [1, {}]", ports.join(", "))
     };
-    for (key, most) in [("amplification_ports", 1024), ("failsafe_ports", 64)] {
+    for (key, most) in [
+        ("amplification_ports", 1024),
+        ("failsafe_ports", 64),
+        ("quic_ports", 64),
+    ] {
         valid(&list(key, most));
         let told = invalid(&list(key, most + 2));
         assert_eq!(told.problems.len(), 1, "{}", told.report());

@@ -27,6 +27,7 @@ pub(super) fn apply(settings: &Settings, kernel: &mut ShieldSettings) {
         prefix_limits: limits(&settings.limits, settings.limits.prefix_factor.into()),
         amplification_ports: ports(&settings.amplification_ports),
         failsafe_ports: ports(&settings.failsafe_ports),
+        quic_ports: ports(&settings.quic_ports),
         ..*kernel
     };
 }
