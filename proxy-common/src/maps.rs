@@ -85,5 +85,6 @@ pub const DEFAULT_PREFIXES: u32 = 65_536;
 /// Capacity of the `NOTES` map: 65,536 × about 160 B = 10 MiB if every entry has words of its own; memory is taken only
 /// for notes present.
 pub const NOTES_MAX: u32 = 65_536;
-/// Capacity of the `OWN` map.
-pub const OWN_MAX: u32 = 4096;
+/// Capacity of the `OWN` map: 65,536 × 16 B = 1 MiB, and 80 B for each address present, 6 MiB in all. More addresses than
+/// that are left out, and packets from and to them judged as if they were somebody else's.
+pub const OWN_MAX: u32 = 65_536;

@@ -17,6 +17,8 @@ pub(super) struct Host {
     assessment: Assessment,
     /// The program has not been told the addresses as they are now.
     stale: bool,
+    /// Addresses that the program had no room for; told when it changes.
+    left_out: usize,
     /// Looking at the addresses failed; told once.
     told: bool,
 }
@@ -36,6 +38,7 @@ impl Host {
             watcher,
             assessment: Assessment::default(),
             stale: true,
+            left_out: 0,
             told: false,
         };
         host.tell_addresses(maps)?;
@@ -119,7 +122,15 @@ impl Host {
         match addresses::list() {
             Ok(addresses) => {
                 self.told = false;
-                maps.set_own(&addresses)?;
+                let left_out = maps.set_own(&addresses)?;
+                if left_out > 0 && left_out != self.left_out {
+                    tracing::warn!(
+                        addresses = addresses.len(),
+                        left_out,
+                        "this host has more addresses than the shield has room for: the last ones are judged as if they were somebody else's, without SYN cookies"
+                    );
+                }
+                self.left_out = left_out;
                 self.stale = false;
                 Ok(())
             }

@@ -48,6 +48,8 @@ pub struct Facts {
     pub memory: Memory,
     /// Switches of the network namespace.
     pub sysctls: Sysctls,
+    /// Addresses of the network namespace, all interfaces together.
+    pub addresses: Result<usize, Unseen>,
     /// Every interface of the network namespace, or why they could not be read.
     pub links: Result<Vec<Link>, Unseen>,
     /// What is known beyond that of the interfaces that are looked at, and of those below them, by index.

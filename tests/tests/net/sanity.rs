@@ -246,6 +246,32 @@ fn impossible_packets_are_dropped_and_counted_under_what_is_wrong_with_them() ->
 }
 
 #[test]
+fn a_host_with_thousands_of_addresses_is_guarded_and_knows_them_all() -> Test {
+    let lab = Lab::new()?;
+    let own = |n: u32| Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 19, 0, 0)) + n);
+    let lines: String = (0..5_000)
+        .map(|n| format!("address add {}/32 dev lo\n", own(n)))
+        .collect();
+    let file = lab.directory().join("addresses");
+    std::fs::write(&file, lines)?;
+    let status = lab
+        .gateway
+        .run(|| Command::new("ip").arg("-batch").arg(&file).status())??;
+    ensure!(status.success(), "{status}");
+    let weir = Weir::start(&lab, &Config::default())?;
+    let destination = gateway_address(attacker_v4(0));
+    for n in [0, 2_500, 4_999] {
+        let before = weir.counted("spoofed")?;
+        let bytes = frame(Kind::Echo, gateway_mac(2), own(n).into(), destination, 1);
+        send_frames(&lab.attackers, &[bytes])?;
+        until(SOON, "the packet to be counted", || {
+            Ok(weir.counted("spoofed")? == before + 1)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn datagrams_that_nobody_waits_for_are_dropped_on_demand() -> Test {
     let lab = Lab::new()?;
     let weir = Weir::start(&lab, &shield("sanity = { closed_ports = \"drop\" }\n"))?;

@@ -1,5 +1,7 @@
 //! What a weir that is started here may do, and how much it may take.
 
+use weir_common::maps::OWN_MAX;
+
 use super::super::facts::{Capabilities, CgroupMemory, Facts};
 use super::super::{Finding, Severity};
 
@@ -9,7 +11,32 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     findings.push(open_files(facts));
     findings.push(memory(facts));
     findings.extend(cgroup(facts));
+    findings.extend(addresses(facts));
     findings
+}
+
+/// Whether the shield can know all of this host's addresses.
+fn addresses(facts: &Facts) -> Option<Finding> {
+    let why = "packets from and to an address that the shield does not know as the host's own pass as if it were \
+               somebody else's: a forged one is not told apart, and SYN cookies are not sent for it";
+    match &facts.addresses {
+        Ok(count) if *count <= OWN_MAX as usize => None,
+        Ok(count) => Some(
+            Finding::new(
+                "own-addresses",
+                Severity::Warning,
+                format!("this host has {count} addresses, and the shield has room for {OWN_MAX}"),
+                why,
+            )
+            .fix("route the prefix to this host (`ip route add local PREFIX dev lo`) instead of adding each address"),
+        ),
+        Err(unseen) => Some(Finding::unseen(
+            "own-addresses",
+            "this host's addresses",
+            unseen,
+            why,
+        )),
+    }
 }
 
 /// A capability by name and number (capabilities(7)).
@@ -253,6 +280,20 @@ mod tests {
 
     const EVERY: u64 = (1 << 41) - 1;
     const THREE: u64 = 1 << 39 | 1 << 38 | 1 << 12;
+
+    #[test]
+    fn more_addresses_than_the_shield_has_room_for_are_warned_of() {
+        let mut facts = facts();
+        for (count, told) in [(1, false), (65_536, false), (65_537, true)] {
+            facts.addresses = Ok(count);
+            let found = all(&facts, "own-addresses");
+            assert_eq!(!found.is_empty(), told, "{count}");
+        }
+        facts.addresses = Ok(100_000);
+        let finding = the(&facts, "own-addresses");
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.found.contains("100000"), "{}", finding.found);
+    }
 
     #[test]
     fn the_three_capabilities_or_sys_admin_alone_will_do() {

@@ -44,6 +44,7 @@ pub(super) fn facts() -> Facts {
             available: Ok(6 << 30),
             cgroup: None,
         },
+        addresses: Ok(7),
         sysctls: Sysctls {
             tcp_syncookies: Ok(2),
             tcp_timestamps: Ok(2),

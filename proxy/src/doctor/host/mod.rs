@@ -26,6 +26,7 @@ pub fn look(wanted: Wanted) -> Facts {
         process: process(),
         memory: memory::look(),
         sysctls: sysctls(),
+        addresses: xdp::addresses::list().map_or_else(|e| Err(e.into()), |list| Ok(list.len())),
         links: links::all().map_err(Unseen::from),
         devices: BTreeMap::new(),
         own_programs: own_programs(&wanted.pin_dir),

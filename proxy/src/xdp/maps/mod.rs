@@ -316,19 +316,21 @@ impl Maps {
         Ok(self.lists.lock().look()?.generation)
     }
 
-    /// Tells the program this host's own addresses, on which some sanity checks and closed ports depend.
-    pub fn set_own(&self, addresses: &[IpAddr]) -> Result<(), ShieldError> {
+    /// Tells the program this host's own addresses, on which some sanity checks, SYN cookies and closed ports depend. Returns
+    /// how many there was no room for; see [`maps::OWN_MAX`].
+    pub fn set_own(&self, addresses: &[IpAddr]) -> Result<usize, ShieldError> {
+        let (addresses, left_out) = own::fitting(addresses);
         let lock = self.pins.lock()?;
         let (mut lists, mut own) = (self.lists.lock(), self.own.lock());
-        // The filter says where the map is worth looking into: first in the map, then in the filter, and out again.
-        own.add(&lock, addresses)?;
+        // An address is this host's once it is in the map and in the filter, which says where the map is worth looking into.
+        own.replace(&lock, addresses)?;
         lists.change_settings(&lock, |kernel| {
             let sources = addresses
                 .iter()
                 .map(|address| keys::packet_source(address.to_canonical()));
             kernel.own = bits::own(sources, kernel.seed);
         })?;
-        own.keep_only(&lock, addresses)
+        Ok(left_out)
     }
 
     /// Tells the program what SYN cookies of `mode` can do here: nothing at all, answers with the MSS alone, or with window

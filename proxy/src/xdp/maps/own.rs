@@ -23,30 +23,31 @@ impl Own {
         Ok(Self { map })
     }
 
-    /// Adds what is missing of `addresses`.
-    pub(super) fn add(&mut self, _lock: &Lock, addresses: &[IpAddr]) -> Result<(), ShieldError> {
-        for address in addresses {
-            let added = self.map.insert(key(*address), 1, 0);
-            added.map_err(|error| unusable(maps::OWN, &error))?;
-        }
-        Ok(())
-    }
-
-    /// Removes what is not among `addresses`.
-    pub(super) fn keep_only(
+    /// Makes the map hold `addresses`. What goes does so first: a full map must have room for what comes.
+    pub(super) fn replace(
         &mut self,
         _lock: &Lock,
         addresses: &[IpAddr],
     ) -> Result<(), ShieldError> {
         let wanted: HashSet<[u8; 16]> = addresses.iter().copied().map(key).collect();
-        let there: Result<Vec<[u8; 16]>, _> = self.map.keys().collect();
+        let there: Result<HashSet<[u8; 16]>, _> = self.map.keys().collect();
         let there = there.map_err(|error| unusable(maps::OWN, &error))?;
-        for key in there.iter().filter(|key| !wanted.contains(*key)) {
+        for key in there.difference(&wanted) {
             let removed = self.map.remove(key);
             removed.map_err(|error| unusable(maps::OWN, &error))?;
         }
+        for key in wanted.difference(&there) {
+            let added = self.map.insert(key, 1, 0);
+            added.map_err(|error| unusable(maps::OWN, &error))?;
+        }
         Ok(())
     }
+}
+
+/// Those of `addresses` that the map has room for, the first ones, and how many it has not.
+pub(super) fn fitting(addresses: &[IpAddr]) -> (&[IpAddr], usize) {
+    let fitting = addresses.len().min(maps::OWN_MAX as usize);
+    (&addresses[..fitting], addresses.len() - fitting)
 }
 
 /// IPv4 as IPv4-mapped.
@@ -57,6 +58,17 @@ fn key(address: IpAddr) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_beyond_the_maps_room_are_left_out() {
+        let addresses: Vec<IpAddr> = (0..maps::OWN_MAX + 3)
+            .map(|n| std::net::Ipv4Addr::from_bits(0xc612_0000 + n).into())
+            .collect();
+        let (kept, left_out) = fitting(&addresses);
+        assert_eq!(kept, &addresses[..maps::OWN_MAX as usize]);
+        assert_eq!(left_out, 3);
+        assert_eq!(fitting(&addresses[..9]), (&addresses[..9], 0));
+    }
 
     #[test]
     fn an_ipv4_address_lies_under_its_mapped_one_however_it_is_written() {
