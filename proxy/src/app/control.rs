@@ -19,6 +19,7 @@ use super::host::Host;
 use super::rates::DropRate;
 use super::reload;
 use super::sweep::Sweep;
+use super::unguard;
 use super::workers::{Shared, Workers};
 
 /// Sampled drops kept for the admin API.
@@ -196,7 +197,15 @@ impl ControlPlane {
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
-        if let Some(guard) = &self.guard {
+        let guards = !wanted.shield.interfaces.is_empty();
+        if let Some(guard) = &self.guard
+            && !guards
+        {
+            let mut shield = guard.shield.borrow_mut();
+            let state_dir = &self.settings.borrow().process.state_dir;
+            unguard::now(&mut shield, state_dir)
+                .map_err(|error| refused(error.to_string(), error.hint))?;
+        } else if let Some(guard) = &self.guard {
             let in_force = Rc::clone(&self.settings.borrow());
             match guard.reconfigure(&in_force.shield, &wanted.shield) {
                 Ok(()) => guard.feeds.set(&wanted.shield.feeds),

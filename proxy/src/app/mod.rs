@@ -20,6 +20,7 @@ mod rates;
 mod reload;
 mod status;
 mod sweep;
+mod unguard;
 mod workers;
 
 use std::path::PathBuf;
@@ -273,6 +274,7 @@ fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<net::Bound>>> {
 fn attach_shield(settings: &Settings, replace: Replace) -> anyhow::Result<Option<Shield>> {
     if settings.shield.interfaces.is_empty() {
         tracing::warn!("shield.interfaces is empty: no packet filter");
+        unguard::after_an_earlier_run(settings);
         return Ok(None);
     }
     let shield = Shield::attach(&settings.shield, replace)?;

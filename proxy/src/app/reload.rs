@@ -33,7 +33,11 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
         admin: current.admin.clone(),
         log: current.log.clone(),
         shield: crate::xdp::Settings {
-            interfaces: current.shield.interfaces.clone(),
+            interfaces: if wanted.shield.interfaces.is_empty() {
+                Vec::new()
+            } else {
+                current.shield.interfaces.clone()
+            },
             mode: current.shield.mode,
             pin_dir: current.shield.pin_dir.clone(),
             tables: crate::xdp::Tables {

@@ -4,7 +4,7 @@ use super::{ProcessSettings, Settings};
 
 impl Settings {
     /// Keys that differ in `new` and take effect only at a restart, in file order. Everything else (routes, upstreams,
-    /// certificates, detection rules, all of the shield but where it is attached and how large its tables are,
+    /// certificates, detection rules, all of the shield but where else it is attached and how large its tables are,
     /// `limits.drain`) applies on reload.
     pub fn diff(&self, new: &Self) -> Vec<&'static str> {
         // Destructured so that a new setting cannot be forgotten here.
@@ -66,7 +66,11 @@ fn shield_diff(old: &crate::xdp::Settings, new: &crate::xdp::Settings) -> Vec<&'
         tables,
     } = old;
     named([
-        ("shield.interfaces", *interfaces != new.interfaces),
+        // None at all is another matter: that takes the packet filter off.
+        (
+            "shield.interfaces",
+            !new.interfaces.is_empty() && *interfaces != new.interfaces,
+        ),
         ("shield.mode", *mode != new.mode),
         ("shield.pin_dir", *pin_dir != new.pin_dir),
         // The lists' maps are exchanged while the program runs; the sources' are its own.
@@ -231,6 +235,7 @@ mod tests {
                 "[limits]",
                 "[shield.syn_cookies]\nmode = \"off\"\nstart = 9\n[limits]",
             ),
+            ("interfaces = [\"eth0\"]", "interfaces = []"),
             ("drain = \"30s\"", "drain = \"10s\""),
             ("http://10.0.0.1", "http://10.0.0.2"),
             (

@@ -41,7 +41,7 @@ pub use self::maps::{
 pub use self::programs::{pinned_programs, program_name};
 pub use self::samples::DropSample;
 pub use self::settings::{Feed, Limits, Mode, Rate, Sanity, Settings, SynCookies, Tables};
-pub use self::shield::{Shield, detach};
+pub use self::shield::{Leftover, Shield, detach, release};
 
 /// What to do about XDP programs of others on the interfaces to guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

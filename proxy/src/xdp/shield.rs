@@ -11,7 +11,7 @@ use super::maps::Maps;
 use super::pins::{self, Lock, PinDir};
 use super::samples::{self, DropSample};
 use super::sysctl::Assessment;
-use super::{Interface, Replace, Settings, ShieldError, attach, bring_up, watch};
+use super::{ErrorKind, Interface, Replace, Settings, ShieldError, attach, bring_up, watch};
 
 /// The attached packet filter. Owned by the control thread; dropping it leaves everything attached and pinned.
 pub struct Shield {
@@ -84,6 +84,21 @@ impl Shield {
         self.maps.configure(&lock, settings, Some(found))
     }
 
+    /// Takes the program off every interface and removes the pins: none is to be guarded any more. Returns the interfaces'
+    /// names; none if that was done before, or by hand. What was opened of the maps goes with whoever holds it.
+    pub fn release(&mut self) -> Result<Vec<String>, ShieldError> {
+        if self.interfaces.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = match detach(&self.settings.pin_dir) {
+            Err(error) if error.kind == ErrorKind::NotAttached => Vec::new(),
+            other => other?,
+        };
+        self.interfaces.clear();
+        self.trouble.clear();
+        Ok(names)
+    }
+
     /// Takes the samples out of the ring, at most `max`. Never blocks.
     pub fn samples(&mut self, max: usize) -> Vec<DropSample> {
         let interfaces = &self.interfaces;
@@ -113,6 +128,40 @@ impl Shield {
             .zip(&self.trouble)
             .filter_map(|(name, trouble)| Some((name, trouble.as_deref()?)))
     }
+}
+
+/// What became of what an earlier weir pinned, when no interface is to be guarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leftover {
+    /// There was nothing.
+    None,
+    /// Taken off these interfaces, and the pins removed.
+    Detached(Vec<String>),
+    /// Somebody else's, for this reason.
+    LeftAlone(String),
+}
+
+/// [`detach`] for a weir that is to guard nothing, of what an earlier one left below `pin_dir`. What another running weir
+/// guards with, what guards another network namespace, and what is no link of a weir's stays.
+pub fn release(pin_dir: &Path) -> Result<Leftover, ShieldError> {
+    let Some(pins) = pins::any(pin_dir)? else {
+        return Ok(Leftover::None);
+    };
+    let _own = match pins.own() {
+        Ok(own) => own,
+        Err(error) => return Ok(Leftover::LeftAlone(error.message)),
+    };
+    let pinned = links::pinned(&pins)?;
+    if let Some(pinned) = pinned.iter().find(|p| p.state == State::Elsewhere) {
+        return Ok(Leftover::LeftAlone(format!(
+            "{} is the link of a weir in another network namespace",
+            pinned.pin.path.display()
+        )));
+    }
+    if pinned.is_empty() {
+        return Ok(Leftover::None);
+    }
+    detach(pin_dir).map(Leftover::Detached)
 }
 
 /// Takes the program off every interface pinned below `pin_dir` and removes the pins. Returns the interfaces' names.

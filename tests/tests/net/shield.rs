@@ -7,6 +7,8 @@ use weir_lab::topology::{ATTACKER_SIDE, BOTNET_V4, CLIENT_SIDE, client_v4};
 use weir_lab::{Config, Flood, Lab, Protocol, Sources, Weir};
 
 use crate::Test;
+use crate::lists::is_served;
+use crate::swap::pinned;
 
 #[test]
 fn detach_takes_the_program_off_and_removes_the_pins() -> Test {
@@ -31,6 +33,83 @@ fn detach_takes_the_program_off_and_removes_the_pins() -> Test {
     // And it can be put up again.
     weir.resume()?;
     ensure!(lab.get(client_v4(0), Protocol::Http1, "/")?.status == 200);
+    Ok(())
+}
+
+fn unguarded() -> Config {
+    Config {
+        interfaces: Vec::new(),
+        ..Config::default()
+    }
+}
+
+#[test]
+fn a_start_without_interfaces_takes_off_what_an_earlier_run_attached() -> Test {
+    let lab = Lab::new()?;
+    let mut weir = Weir::start(&lab, &Config::default())?;
+    weir.kill()?;
+    weir.rewrite(&unguarded().text(&lab))?;
+    weir.resume()?;
+    ensure!(!pinned(&lab).exists(), "the pins are gone");
+    for interface in Config::default().interfaces {
+        let told = weir
+            .log()
+            .lines()
+            .any(|line| line.contains(&interface) && line.contains("packet filter detached"));
+        ensure!(told, "{interface}: {}", weir.log());
+    }
+    lab.get(client_v4(0), Protocol::Http1, "/")?;
+    Ok(())
+}
+
+#[test]
+fn a_start_without_interfaces_leaves_alone_what_another_weir_guards_with() -> Test {
+    let lab = Lab::new()?;
+    let mut weir = Weir::start(&lab, &Config::default())?;
+    weir.kill()?;
+    // As long as it runs a weir holds this lock.
+    let another = std::fs::File::open(pinned(&lab))?;
+    another.lock()?;
+    weir.rewrite(&unguarded().text(&lab))?;
+    weir.resume()?;
+    for interface in Config::default().interfaces {
+        let link = pinned(&lab).join("v2").join(format!("link-{interface}"));
+        ensure!(link.exists(), "{}", link.display());
+    }
+    ensure!(
+        weir.log().contains("another running weir"),
+        "{}",
+        weir.log()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_reload_without_interfaces_takes_the_packet_filter_off_and_weir_serves_on() -> Test {
+    let lab = Lab::new()?;
+    let weir = Weir::start(&lab, &Config::default())?;
+    let source = client_v4(1);
+    weir.ok(&["block", &source.to_string()])?;
+    ensure!(!is_served(&lab, source)?, "blocked");
+    weir.rewrite(&unguarded().text(&lab))?;
+    for _ in 0..2 {
+        weir.ok(&["reload"])?;
+        ensure!(!pinned(&lab).exists(), "the pins are gone");
+        ensure!(is_served(&lab, source)?, "nothing filters");
+    }
+    ensure!(
+        weir.log().contains("packet filter detached"),
+        "{}",
+        weir.log()
+    );
+    let status = weir.json(&["status"])?;
+    ensure!(
+        status["shield"]["interfaces"]
+            .as_array()
+            .is_none_or(Vec::is_empty),
+        "{status}"
+    );
+    ensure!(weir.is_ready());
     Ok(())
 }
 
