@@ -33,7 +33,7 @@ pub enum CookieMode {
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Limit {
-    /// What one unit (a packet, a byte) costs, in 2^-16 ticks; 0 = no limit.
+    /// What one unit (a packet, a byte) costs, in 2^-20 ticks ([`COST_SHIFT`]); 0 = no limit. From 256 ticks on a whole number of them.
     pub cost: u64,
     /// How far the theoretical arrival time may run ahead of the clock, in ticks. At most [`Limit::BURST_MAX`].
     pub burst: u32,
@@ -53,21 +53,28 @@ impl Limit {
     #[allow(clippy::cast_possible_truncation, reason = "30 s are 468,750,000")]
     pub const BURST_MAX: u32 = 30 * (1_000_000_000_u64 >> crate::time::TICK_SHIFT) as u32;
 
-    /// The limit of `rate` units a second with `burst` units at once; the nearest that the fields can hold. 0 = none.
+    /// Highest rate a second, more than any link carries: 2^40.
+    pub const RATE_MAX: u64 = 1 << 40;
+
+    /// The limit of `rate` units a second, at most [`Self::RATE_MAX`], with `burst` units at once; the nearest that the fields
+    /// can hold, which is within 4 % of the rate. 0 = none.
     pub fn per_second(rate: u64, burst: u64) -> Self {
         if rate == 0 {
             return Self::NONE;
         }
+        let rate = u128::from(rate.min(Self::RATE_MAX));
         let second = u128::from(1_000_000_000_u64 >> crate::time::TICK_SHIFT);
-        let scaled = second << COST_SHIFT;
-        let cost = ((scaled + u128::from(rate) / 2) / u128::from(rate)).max(1);
-        // A packet is charged whole ticks, and a small burst has to hold as many of those as packets. Of short ones, such as
-        // bytes have, the fractions add up.
-        let charged = (cost + (1 << (COST_SHIFT - 1))) >> COST_SHIFT;
-        let mut ticks = second * u128::from(burst) / u128::from(rate);
-        if charged >= 256 {
-            ticks = ticks.max(u128::from(burst).saturating_mul(charged));
+        let rounded = |scaled: u128| ((scaled + rate / 2) / rate).max(1);
+        let mut cost = rounded(second << COST_SHIFT);
+        let mut ticks = second * u128::from(burst) / rate;
+        // Of many ticks a fraction more or less is no matter, and without one a burst holds exactly the packets it should.
+        if cost >> COST_SHIFT >= 256 {
+            let whole = rounded(second);
+            cost = whole << COST_SHIFT;
+            ticks = ticks.max(u128::from(burst).saturating_mul(whole));
         }
+        // Who may pay less than what a packet costs at most is refused.
+        ticks = ticks.max((cost >> COST_SHIFT) + 1);
         Self {
             cost: u64::try_from(cost).unwrap_or(u64::MAX),
             burst: u32::try_from(ticks)
@@ -79,7 +86,7 @@ impl Limit {
 }
 
 /// Fraction bits of [`Limit::cost`].
-pub const COST_SHIFT: u32 = 16;
+pub const COST_SHIFT: u32 = 20;
 
 /// One limit per kind of traffic.
 #[repr(C)]
@@ -357,6 +364,21 @@ mod tests {
         assert_eq!(Limit::per_second(0, 5), Limit::NONE);
         assert_eq!(Limit::per_second(1, 1_000_000).burst, Limit::BURST_MAX);
         assert!(Limit::per_second(u64::MAX, 1).cost >= 1);
+    }
+
+    #[test]
+    fn every_rate_is_held_to_within_five_percent() {
+        let second = u128::from(1_000_000_000_u64 >> crate::time::TICK_SHIFT) << COST_SHIFT;
+        for log2 in 0..=40 {
+            for eighths in 8..16 {
+                let rate = ((eighths << log2) / 8).clamp(1, Limit::RATE_MAX);
+                let cost = u128::from(Limit::per_second(rate, rate).cost);
+                let error = (cost * u128::from(rate)).abs_diff(second);
+                assert!(error * 20 <= second, "{rate}: {cost}");
+            }
+        }
+        let most = Limit::per_second(Limit::RATE_MAX, 1);
+        assert_eq!(Limit::per_second(u64::MAX, 1).cost, most.cost);
     }
 
     #[test]

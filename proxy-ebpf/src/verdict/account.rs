@@ -1,8 +1,9 @@
 //! What a packet means for its source: counted in its state, and held to its limits and its prefix's.
 
-use weir_common::{DropClass, Outcome, ShieldSettings, Source};
+use weir_common::{DropClass, Outcome, ShieldSettings, Source, SourceState};
 
 use super::limits::{self, Class};
+use crate::shared::Shared;
 use crate::track;
 use crate::world::World;
 
@@ -150,13 +151,23 @@ pub fn check<W: World>(
         return Accounted(accounted);
     }
     if let Some(state) = state
-        && let Err(refused) = limits::source(state, &settings.limits, load, now_ns)
+        && let Err(refused) = limits::source(state, &settings.limits, load, salt(state), now_ns)
     {
         state.drops(DropClass::Rate).add(1);
         return Accounted(accounted | Accounted::refusing(refused));
     }
     if let Some(prefix) = track::prefix(world, settings, source, now_ns)
-        && !limits::prefix(prefix, &settings.prefix_limits, load, now_ns)
+        && !limits::prefix(
+            prefix,
+            &settings.prefix_limits,
+            load,
+            match state {
+                Some(state) => salt(state),
+                // Of a source without a state this CPU has just counted the packet.
+                None => world.cpu().map_or(0, |cpu| cpu.strangers().read()),
+            },
+            now_ns,
+        )
     {
         if let Some(state) = state {
             state.drops(DropClass::Prefix).add(1);
@@ -164,6 +175,12 @@ pub fn check<W: World>(
         return Accounted(accounted | Accounted::refusing(Outcome::RatePrefix));
     }
     Accounted(accounted)
+}
+
+/// Another number for every packet of a source.
+#[inline(always)]
+fn salt(state: Shared<'_, SourceState>) -> u32 {
+    state.packets().read() as u32
 }
 
 /// Bits of the limit that refused.

@@ -50,84 +50,113 @@ impl Class {
     }
 }
 
-/// Charges a source; the reason if one of its limits refuses.
+/// Where a source's or a prefix's theoretical arrival times lie.
+struct Arrivals<'a> {
+    packets_and_bytes: Shared<'a, u64>,
+    syn: Shared<'a, u32>,
+    udp: Shared<'a, u32>,
+    icmp: Shared<'a, u32>,
+    last_seen: Shared<'a, u32>,
+}
+
+impl<'a> From<Shared<'a, SourceState>> for Arrivals<'a> {
+    #[inline(always)]
+    fn from(state: Shared<'a, SourceState>) -> Self {
+        Self {
+            packets_and_bytes: state.packets_and_bytes(),
+            syn: state.syn(),
+            udp: state.udp(),
+            icmp: state.icmp(),
+            last_seen: state.last_seen(),
+        }
+    }
+}
+
+impl<'a> From<Shared<'a, PrefixState>> for Arrivals<'a> {
+    #[inline(always)]
+    fn from(state: Shared<'a, PrefixState>) -> Self {
+        Self {
+            packets_and_bytes: state.packets_and_bytes(),
+            syn: state.syn(),
+            udp: state.udp(),
+            icmp: state.icmp(),
+            last_seen: state.last_seen(),
+        }
+    }
+}
+
+/// Charges a source; the reason if one of its limits refuses. `salt`: another number for every packet.
 #[inline(always)]
 pub(super) fn source(
     state: Shared<'_, SourceState>,
     limits: &Limits,
     load: Load,
+    salt: u32,
     now_ns: u64,
 ) -> Result<(), Outcome> {
-    let clock = Clock(tick(now_ns));
-    match load.class() {
-        // A QUIC connection is counted as one, and its datagram by packets and bytes like any other.
-        Class::Syn | Class::Quic => clock.charge(state.syn(), limits.syn, Outcome::RateSyn)?,
-        Class::Udp => clock.charge(state.udp(), limits.udp, Outcome::RateUdp)?,
-        Class::Icmp => clock.charge(state.icmp(), limits.icmp, Outcome::RateIcmp)?,
-        Class::Other => {}
-    }
-    clock.charge_both(state.packets_and_bytes(), limits, load.bytes())
+    charge(&state.into(), limits, load, salt, now_ns)
 }
 
-/// Charges a prefix; false if one of its limits refuses.
+/// Charges a prefix; false if one of its limits refuses. `salt`: as of [`source`].
 #[inline(always)]
 pub(super) fn prefix(
     state: Shared<'_, PrefixState>,
     limits: &Limits,
     load: Load,
+    salt: u32,
     now_ns: u64,
 ) -> bool {
-    touch_prefix(state, now_ns);
+    let arrivals = state.into();
+    update(&arrivals, now_ns);
+    charge(&arrivals, limits, load, salt, now_ns).is_ok()
+}
+
+#[inline(always)]
+fn charge(
+    arrivals: &Arrivals<'_>,
+    limits: &Limits,
+    load: Load,
+    salt: u32,
+    now_ns: u64,
+) -> Result<(), Outcome> {
     let clock = Clock(tick(now_ns));
-    let refused = Outcome::RatePrefix;
-    let class = match load.class() {
-        Class::Syn | Class::Quic => clock.charge(state.syn(), limits.syn, refused),
-        Class::Udp => clock.charge(state.udp(), limits.udp, refused),
-        Class::Icmp => clock.charge(state.icmp(), limits.icmp, refused),
-        Class::Other => Ok(()),
-    };
-    class.is_ok()
-        && clock
-            .charge_both(state.packets_and_bytes(), limits, load.bytes())
-            .is_ok()
+    match load.class() {
+        // A QUIC connection is counted as one, and its datagram by packets and bytes like any other.
+        Class::Syn | Class::Quic => {
+            clock.charge(arrivals.syn, limits.syn, salt, Outcome::RateSyn)?;
+        }
+        Class::Udp => clock.charge(arrivals.udp, limits.udp, salt, Outcome::RateUdp)?,
+        Class::Icmp => clock.charge(arrivals.icmp, limits.icmp, salt, Outcome::RateIcmp)?,
+        Class::Other => {}
+    }
+    clock.charge_both(arrivals.packets_and_bytes, limits, load.bytes(), salt)
 }
 
 /// Notes that a source is seen, and brings its TATs up to date once an epoch.
+#[inline(always)]
+pub(super) fn touch(state: Shared<'_, SourceState>, now_ns: u64) {
+    update(&state.into(), now_ns);
+}
+
+/// Notes when somebody is seen, and brings the TATs up to date once an epoch.
 ///
 /// A TAT in the past says that nothing is owed, however far back it lies; but in 32 bits it would turn into one in the
 /// future after 137 s. So the first packet of an epoch moves all of them to the present. After [`STALE_EPOCHS`] they are
 /// of another age altogether. The epoch stands still for millions of packets, which are spared the writes.
 #[inline(always)]
-pub(super) fn touch(state: Shared<'_, SourceState>, now_ns: u64) {
-    let before = state.last_seen().read();
+fn update(arrivals: &Arrivals<'_>, now_ns: u64) {
+    let before = arrivals.last_seen.read();
     let now = epoch(now_ns);
     if before == now {
         return;
     }
-    state.last_seen().write(now);
+    arrivals.last_seen.write(now);
     let clock = Clock(tick(now_ns));
     let is_stale = now.wrapping_sub(before) >= STALE_EPOCHS;
-    clock.refresh_both(state.packets_and_bytes(), is_stale);
-    clock.refresh(state.syn(), is_stale);
-    clock.refresh(state.udp(), is_stale);
-    clock.refresh(state.icmp(), is_stale);
-}
-
-/// As [`touch`].
-#[inline(always)]
-fn touch_prefix(state: Shared<'_, PrefixState>, now_ns: u64) {
-    let before = state.last_seen().read();
-    let now = epoch(now_ns);
-    if before == now {
-        return;
-    }
-    state.last_seen().write(now);
-    let clock = Clock(tick(now_ns));
-    let is_stale = now.wrapping_sub(before) >= STALE_EPOCHS;
-    clock.refresh_both(state.packets_and_bytes(), is_stale);
-    clock.refresh(state.syn(), is_stale);
-    clock.refresh(state.udp(), is_stale);
-    clock.refresh(state.icmp(), is_stale);
+    clock.refresh_both(arrivals.packets_and_bytes, is_stale);
+    clock.refresh(arrivals.syn, is_stale);
+    clock.refresh(arrivals.udp, is_stale);
+    clock.refresh(arrivals.icmp, is_stale);
 }
 
 /// The time.
@@ -137,14 +166,20 @@ struct Clock(Tick);
 impl Clock {
     /// Charges one packet. A loser of [`ATTEMPTS`] races goes free: only admitted packets write, so there are few.
     #[inline(always)]
-    fn charge(self, place: Shared<'_, u32>, limit: Limit, refused: Outcome) -> Result<(), Outcome> {
+    fn charge(
+        self,
+        place: Shared<'_, u32>,
+        limit: Limit,
+        salt: u32,
+        refused: Outcome,
+    ) -> Result<(), Outcome> {
         if limit.cost == 0 {
             return Ok(());
         }
         for _ in 0..opaque(ATTEMPTS) {
             let before = place.read();
             let after = self
-                .conforming(before, round(limit.cost), limit.burst)
+                .conforming(before, limit.cost, salt, limit.burst)
                 .ok_or(refused)?;
             if place.replace(before, after) {
                 return Ok(());
@@ -160,6 +195,7 @@ impl Clock {
         place: Shared<'_, u64>,
         limits: &Limits,
         bytes: u64,
+        salt: u32,
     ) -> Result<(), Outcome> {
         let (packets, weight) = (limits.packets, limits.bytes);
         if packets.cost | weight.cost == 0 {
@@ -171,13 +207,13 @@ impl Clock {
             let low = if packets.cost == 0 {
                 low
             } else {
-                self.conforming(low, round(packets.cost), packets.burst)
+                self.conforming(low, packets.cost, salt, packets.burst)
                     .ok_or(Outcome::RatePackets)?
             };
             let high = if weight.cost == 0 {
                 high
             } else {
-                self.conforming(high, dither(weight.cost * bytes, low), weight.burst)
+                self.conforming(high, weight.cost * bytes, salt, weight.burst)
                     .ok_or(Outcome::RateBytes)?
             };
             if place.replace(before, u64::from(low) | u64::from(high) << 32) {
@@ -218,28 +254,26 @@ impl Clock {
         place.replace(before, u64::from(low) | u64::from(high) << 32);
     }
 
-    /// The TAT after a packet that costs `charge`, if it conforms.
+    /// The TAT after a packet that costs `cost`, in fractions of a tick, if it conforms.
+    ///
+    /// Whether it does, the cost rounded up decides: who may not pay a whole tick more does not go free for a part of one.
     #[inline(always)]
-    fn conforming(self, tat: Tick, charge: u64, burst: u32) -> Option<Tick> {
+    fn conforming(self, tat: Tick, cost: u64, salt: u32, burst: u32) -> Option<Tick> {
         // No TAT is written further ahead of the writer's clock than its burst: one that seems to be lies in the past. But
         // the writer may have read the clock a little later than this CPU did.
         let owed = match self.owed(tat) {
             owed if owed > burst.saturating_add(CLOCK_SKEW) => 0,
             owed => owed,
         };
-        let owed = u64::from(owed) + charge;
-        (owed <= u64::from(burst)).then(|| self.0.wrapping_add(owed as u32))
+        let owed = u64::from(owed);
+        let most = cost.saturating_add((1 << COST_SHIFT) - 1) >> COST_SHIFT;
+        let after = owed + dither(cost, salt);
+        (owed + most <= u64::from(burst)).then(|| self.0.wrapping_add(after as u32))
     }
 }
 
-/// To the nearest tick.
-#[inline(always)]
-fn round(cost: u64) -> u64 {
-    (cost + (1 << (COST_SHIFT - 1))) >> COST_SHIFT
-}
-
-/// To one of the two nearest ticks, each as often as it is near: a small frame costs few ticks, and rounding each the same
-/// way would be an error of its rate. `salt`: bits that vary from packet to packet.
+/// To one of the two nearest ticks, each as often as it is near: what costs few ticks, or a part of one, would have another
+/// rate if it were rounded the same way every time. By the golden ratio numbers that count up are spread evenly.
 #[inline(always)]
 fn dither(cost: u64, salt: u32) -> u64 {
     let salt = u64::from(salt.wrapping_mul(0x9e37_79b1) >> (32 - COST_SHIFT));

@@ -112,6 +112,60 @@ fn who_keeps_to_its_rate_is_hardly_ever_refused() {
     }
 }
 
+/// Packets a second that a source gets which always has one more, after its burst.
+fn sustained(limits: &Limits, class: Class, rate: u64) -> u64 {
+    const TICK_NS: u64 = 1 << TICK_SHIFT;
+    // Enough packets, and ticks, for an error of a few in either to show.
+    let packets = if rate < 50_000 { 1_000 } else { 100_000 };
+    let time_ns = (SECOND_NS * packets / rate / TICK_NS).max(100) * TICK_NS;
+    let state = Racing::new(SourceState::first_seen_at(NOW_NS));
+    let load = Load::new(class, true, 100);
+    let (mut salt, mut counted) = (0, 0);
+    let steps = (time_ns / TICK_NS).min(500);
+    for step in 0..=steps {
+        let now_ns = NOW_NS + time_ns * step / steps;
+        loop {
+            salt += 1;
+            if source(state.share(), limits, load, salt, now_ns).is_err() {
+                break;
+            }
+            // The first step takes the burst.
+            counted += u64::from(step > 0);
+        }
+    }
+    u64::try_from(u128::from(counted) * u128::from(SECOND_NS) / u128::from(time_ns)).unwrap()
+}
+
+#[test]
+fn every_rate_is_held_from_the_least_to_the_most() {
+    let log2 = 6..=40;
+    let rates = log2.flat_map(|log2| [4, 5, 6, 7].map(|quarters| (quarters << log2) / 4));
+    for rate in rates.filter(|rate| *rate <= Limit::RATE_MAX) {
+        // Several steps of [`sustained`], and several ticks.
+        let burst = if rate < 50_000 { 8 } else { 1_000 };
+        let limit = Limit::per_second(rate, burst.max(rate >> 21));
+        for (class, limits) in [
+            (
+                Class::Other,
+                Limits {
+                    packets: limit,
+                    ..Limits::NONE
+                },
+            ),
+            (
+                Class::Syn,
+                Limits {
+                    syn: limit,
+                    ..Limits::NONE
+                },
+            ),
+        ] {
+            let held = sustained(&limits, class, rate);
+            expect_near(held, rate, &format!("{class:?} at {rate} a second"));
+        }
+    }
+}
+
 /// The rates of bytes that interfaces have; a small frame then costs a fraction of a tick or a few.
 #[test]
 fn bytes_are_held_to_their_rate_in_frames_of_any_size() {
@@ -251,7 +305,7 @@ fn a_prefix_shares_its_limit_between_strangers() {
 }
 
 /// Threads that judge packets of one source at the pace of one clock; how many were admitted, and in how long.
-fn race(admits: impl Fn(u64) -> bool + Sync) -> (u64, u64) {
+fn race(admits: impl Fn(u32, u64) -> bool + Sync) -> (u64, u64) {
     const STEP_NS: u64 = 200;
     const TIME_NS: u64 = SECOND_NS / 5;
     let clock = AtomicU64::new(NOW_NS);
@@ -265,7 +319,8 @@ fn race(admits: impl Fn(u64) -> bool + Sync) -> (u64, u64) {
                     if now_ns >= NOW_NS + TIME_NS {
                         break;
                     }
-                    if admits(now_ns) {
+                    let salt = u32::try_from((now_ns - NOW_NS) / STEP_NS).unwrap();
+                    if admits(salt, now_ns) {
                         admitted.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -300,12 +355,12 @@ fn cpus_that_race_for_one_source_admit_no_more_than_its_rate() {
         let load = Load::new(class, true, 100);
         let state = Racing::new(SourceState::first_seen_at(NOW_NS));
         let (admitted, time_ns) =
-            race(|now_ns| source(state.share(), &limits, load, now_ns).is_ok());
+            race(|salt, now_ns| source(state.share(), &limits, load, salt, now_ns).is_ok());
         let expected = BURST + RATE * time_ns / SECOND_NS;
         expect_near(admitted, expected, &format!("{class:?} of a source"));
 
         let state = Racing::new(PrefixState::first_seen_at(NOW_NS));
-        let (admitted, _) = race(|now_ns| prefix(state.share(), &limits, load, now_ns));
+        let (admitted, _) = race(|salt, now_ns| prefix(state.share(), &limits, load, salt, now_ns));
         expect_near(admitted, expected, &format!("{class:?} of a prefix"));
     }
 }

@@ -1,6 +1,6 @@
 //! `[shield.limits]` and `[shield.syn_cookies]`. Not the `[limits]` of clients, which the proxy enforces.
 
-use weir_common::settings::CookieMode;
+use weir_common::settings::{CookieMode, Limit};
 
 use crate::config::reader::{Node, Table};
 use crate::config::value::{Refusal, size_text};
@@ -123,8 +123,8 @@ impl Unit {
     }
 }
 
-/// Highest rate a second: 2^40, more than any link carries. Multiplied by the factors below it fits 64 bits.
-const RATE_MAX: u64 = 1 << 40;
+/// Highest rate a second. A prefix has at most this, too, whatever its factor.
+const RATE_MAX: u64 = Limit::RATE_MAX;
 /// Least burst: this fraction of a second's rate, 20 ms of it.
 const BURSTS_PER_SECOND_MAX: u64 = 50;
 /// Most burst: what this many seconds bring; see `weir_common::settings::Limit::BURST_MAX`.
