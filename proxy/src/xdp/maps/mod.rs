@@ -6,11 +6,13 @@
 //! | `keys`, `entries` | which map a network belongs to; one list map |
 //! | `inner`, `set`, `generation` | maps of maps: one place, a set of lists with its pre-tests (`bits`), the settings |
 //! | `lists`, `replace`, `notes` | edits, whole lists at once, who made entries and why |
-//! | `counters`, `own`, `memory` | what was counted, own addresses, what all of it takes |
+//! | `counters`, `sources`, `own`, `memory` | what was counted, and of whom, own addresses, what all of it takes |
+//! | `data` | one pinned map |
 //! | `settings`, `migrate` | from the configuration, from earlier ABI versions |
 
 mod bits;
 mod counters;
+mod data;
 mod entries;
 mod generation;
 mod inner;
@@ -24,36 +26,34 @@ mod replace;
 mod set;
 mod settings;
 pub(super) mod shape;
+mod sources;
 mod upkeep;
 mod wanted;
 
 pub use self::lists::Inserted;
 pub use self::memory::{MapMemory, map_memory};
 pub use self::replace::Replaced;
+pub use self::sources::SourceRow;
 pub use self::upkeep::Census;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aya::maps::{Array, Map, MapData, MapError};
+use aya::maps::{Array, MapData};
 use ipnet::IpNet;
-use nix::errno::Errno;
 use parking_lot::Mutex;
 use weir_common::entry::{ORIGIN_BYTES, REASON_BYTES};
 use weir_common::settings::CookieMode;
-use weir_common::time::epoch;
-use weir_common::{InterfaceSlot, SourceState, Text, Totals, maps};
+use weir_common::{InterfaceSlot, Text, Totals, maps};
 
 use self::counters::Counters;
-use self::keys::{Table, canonical};
+pub(super) use self::data::open;
+use self::data::{capacity, duplicate, failure, is_full, typed, unusable};
+use self::keys::canonical;
 use self::lists::{CONFIG, Lists, NewEntry};
 use self::own::Own;
-use self::shape::Shape;
 use self::wanted::Wanted;
-use super::error::errno;
 use super::pins::{Lock, PinDir};
 use super::sysctl::Assessment;
 use super::{Settings, ShieldError, Tables, slots};
@@ -84,18 +84,6 @@ pub struct ListedEntry {
     pub origin: Text<ORIGIN_BYTES>,
     /// Why, in the words of whoever made it.
     pub reason: Text<REASON_BYTES>,
-}
-
-/// Counters of one source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceRow {
-    /// IPv4 /32 or IPv6 /64; of [`Maps::blocked_prefixes`] the prefix.
-    pub network: IpNet,
-    /// What the program remembers of it. A source that was blocked from its first packet on has no state; then only the
-    /// times are set, to when its entry was made.
-    pub state: SourceState,
-    /// Packets that hit the block entries of exactly this source, or of addresses in it.
-    pub blocked: u64,
 }
 
 /// Typed view of the pinned maps: what the running weir and the command line share. Every method is a few system
@@ -257,55 +245,6 @@ impl Maps {
         self.counters.samples_lost()
     }
 
-    /// Every source that has counters or hit a block entry of its own, unsorted. Walks both: up to a second.
-    pub fn sources(&self) -> Result<Vec<SourceRow>, ShieldError> {
-        let mut rows: HashMap<IpNet, SourceRow> = self
-            .counters
-            .sources()?
-            .into_iter()
-            .map(|(network, state)| (network, SourceRow::new(network, state)))
-            .collect();
-        for (network, hits, added_ns) in self.lists.lock().hits(EXACT)? {
-            let source = keys::source(network.addr());
-            rows.entry(source)
-                .or_insert_with(|| SourceRow::without_state(source, added_ns))
-                .blocked += hits;
-        }
-        Ok(rows.into_values().collect())
-    }
-
-    /// Blocked prefixes that were hit. Whose packets those were nobody counted: a source that a prefix blocks has no
-    /// state.
-    pub fn blocked_prefixes(&self) -> Result<Vec<SourceRow>, ShieldError> {
-        let hits = self.lists.lock().hits(PREFIXES)?;
-        let rows = hits.into_iter().map(|(network, hits, added_ns)| SourceRow {
-            blocked: hits,
-            ..SourceRow::without_state(network, added_ns)
-        });
-        Ok(rows.collect())
-    }
-
-    /// Counters of the source that `address` belongs to; of an IPv6 source, hits of the entries of `address` itself and
-    /// of its /64.
-    pub fn source(&self, address: IpAddr) -> Result<Option<SourceRow>, ShieldError> {
-        let source = keys::source(address);
-        let state = self.counters.source(&source)?;
-        let mut row = state.map(|state| SourceRow::new(source, state));
-        let mut lists = self.lists.lock();
-        let exact = canonical(IpNet::from(address));
-        for network in [Some(exact), (exact != source).then_some(source)] {
-            let Some(network) = network else { continue };
-            let Some(entry) = lists.block_of(&network)? else {
-                continue;
-            };
-            if entry.hits > 0 {
-                row.get_or_insert_with(|| SourceRow::without_state(source, entry.added_ns()))
-                    .blocked += entry.hits;
-            }
-        }
-        Ok(row)
-    }
-
     /// Whether packets are dropped or only counted.
     pub fn enforcing(&self) -> Result<bool, ShieldError> {
         Ok(self.lists.lock().look()?.enforce != 0)
@@ -407,26 +346,6 @@ impl Maps {
     }
 }
 
-impl SourceRow {
-    fn new(network: IpNet, state: SourceState) -> Self {
-        Self {
-            network,
-            state,
-            blocked: 0,
-        }
-    }
-
-    fn without_state(network: IpNet, added_ns: u64) -> Self {
-        let epoch = epoch(added_ns);
-        let state = SourceState {
-            first_seen: epoch,
-            last_seen: epoch,
-            ..SourceState::default()
-        };
-        Self::new(network, state)
-    }
-}
-
 /// The slots as they are pinned at `path`; none taken if nothing is pinned there.
 pub(super) fn pinned_slots(path: &Path) -> Result<Vec<InterfaceSlot>, ShieldError> {
     if !path.exists() {
@@ -438,59 +357,12 @@ pub(super) fn pinned_slots(path: &Path) -> Result<Vec<InterfaceSlot>, ShieldErro
         .map_err(|error| unusable(maps::INTERFACES, &error))
 }
 
-/// The map `name` as its shape says, at the path that `path` gives.
-pub(super) fn open(name: &str, path: &impl Fn(&str) -> PathBuf) -> Result<MapData, ShieldError> {
-    let shape = Shape::of(name).expect("invariant: every map weir opens has a shape");
-    Ok(shape.open(&path(name), None)?.0)
-}
-
-fn typed<T>(name: &str, path: &impl Fn(&str) -> PathBuf) -> Result<T, ShieldError>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    let data = open(name, path)?;
-    Map::from_map_data(data)
-        .and_then(T::try_from)
-        .map_err(|error| unusable(name, &error))
-}
-
-fn capacity(map: &MapData) -> Result<u32, ShieldError> {
-    let info = map
-        .info()
-        .map_err(|error| ShieldError::kernel("read a map's capacity", &error))?;
-    Ok(info.max_entries())
-}
-
-/// A descriptor of its own for batches; aya's maps keep theirs to themselves.
-fn duplicate(map: &MapData) -> Result<OwnedFd, ShieldError> {
-    let fd = map.fd().as_fd().try_clone_to_owned();
-    fd.map_err(|error| ShieldError::kernel("duplicate a map's descriptor", &error))
-}
-
-fn unusable(name: &str, error: &MapError) -> ShieldError {
-    failure("use", name, error)
-}
-
-/// A system call failed that was to do `verb` to the map `name`.
-fn failure(verb: &str, name: &str, error: &(dyn std::error::Error + 'static)) -> ShieldError {
-    ShieldError::kernel(&format!("{verb} the map `{name}`"), error)
-}
-
-/// A hash map that is full says E2BIG, a trie ENOSPC.
-fn is_full(error: &MapError) -> bool {
-    matches!(errno(error), Some(Errno::E2BIG | Errno::ENOSPC))
-}
-
 /// At least one nanosecond after 0, which means "never".
 fn expiry_ns(now_ns: u64, duration: Duration) -> u64 {
     let duration_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     now_ns.saturating_add(duration_ns).max(1)
 }
 
-/// Block entries of one source.
-const EXACT: [Table; 2] = [Table::Block4, Table::Block6];
-/// Block entries of many, mostly.
-const PREFIXES: [Table; 2] = [Table::BlockLpm4, Table::BlockLpm6];
 /// Expired entries removed before others get their turn: about 10 ms.
 const SWEPT_AT_ONCE: usize = 4096;
 
