@@ -249,11 +249,11 @@ fn impossible_packets_are_dropped_and_counted_under_what_is_wrong_with_them() ->
 fn a_host_with_thousands_of_addresses_is_guarded_and_knows_them_all() -> Test {
     let lab = Lab::new()?;
     let own = |n: u32| Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(198, 19, 0, 0)) + n);
-    let lines: String = (0..5_000)
+    let lines: Vec<String> = (0..5_000)
         .map(|n| format!("address add {}/32 dev lo\n", own(n)))
         .collect();
     let file = lab.directory().join("addresses");
-    std::fs::write(&file, lines)?;
+    std::fs::write(&file, lines.concat())?;
     let status = lab
         .gateway
         .run(|| Command::new("ip").arg("-batch").arg(&file).status())??;
