@@ -50,14 +50,18 @@ impl Guard {
 
 impl Guard {
     /// Applies what may change at run time; on an error what was `in_force` stays so.
-    fn reconfigure(
-        &self,
-        in_force: &crate::xdp::Settings,
-        wanted: &crate::xdp::Settings,
-    ) -> Result<(), ShieldError> {
+    fn reconfigure(&self, in_force: &Settings, wanted: &Settings) -> Result<(), ShieldError> {
         let mut shield = self.shield.borrow_mut();
+        if wanted.shield.interfaces.is_empty() {
+            return unguard::now(&mut shield, &in_force.process.state_dir);
+        }
         let mut host = self.host.borrow_mut();
-        host.reconfigure(in_force, wanted, |found| shield.reconfigure(wanted, found))
+        let wanted = &wanted.shield;
+        host.reconfigure(&in_force.shield, wanted, |found| {
+            shield.reconfigure(wanted, found)
+        })?;
+        self.feeds.set(&wanted.feeds);
+        Ok(())
     }
 }
 
@@ -197,18 +201,10 @@ impl ControlPlane {
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
-        let guards = !wanted.shield.interfaces.is_empty();
-        if let Some(guard) = &self.guard
-            && !guards
-        {
-            let mut shield = guard.shield.borrow_mut();
-            let state_dir = &self.settings.borrow().process.state_dir;
-            unguard::now(&mut shield, state_dir)
-                .map_err(|error| refused(error.to_string(), error.hint))?;
-        } else if let Some(guard) = &self.guard {
+        if let Some(guard) = &self.guard {
             let in_force = Rc::clone(&self.settings.borrow());
-            match guard.reconfigure(&in_force.shield, &wanted.shield) {
-                Ok(()) => guard.feeds.set(&wanted.shield.feeds),
+            match guard.reconfigure(&in_force, &wanted) {
+                Ok(()) => {}
                 // Who took the shield off by hand can still change routes and upstreams.
                 Err(error) if error.kind == ErrorKind::NotAttached => {
                     tracing::warn!(hint = %error.hint, "[shield] is not applied: {error}");
