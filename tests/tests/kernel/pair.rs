@@ -113,8 +113,9 @@ impl Pair {
 
     /// Both forget all packets.
     pub(crate) fn forget(&mut self) {
+        let agreed = self.agreed || self.compare() == Comparison::Agree;
         self.shield.set(self.settings.set).reset();
-        if self.agreed {
+        if agreed {
             self.shield
                 .forget(self.host.cells().into_iter().map(|(cell, _)| cell));
         } else {
