@@ -10,8 +10,9 @@ use crate::shared::Shared;
 use crate::track;
 use crate::verdict::account::{self, Accounted, Load};
 use crate::verdict::cookies::{self, Answer, Check, Completes, Stage, Turned};
+use crate::verdict::exempt;
 use crate::verdict::inner;
-use crate::verdict::lists::{self, Listed};
+use crate::verdict::lists::{self, Candidates, Listed};
 use crate::verdict::sanity::{self, Sane};
 
 /// Everything outside the frame and the settings. Look-ups that find no room or no map are `None`: the packet then
@@ -73,13 +74,32 @@ pub trait World {
     // Parts of the verdict. The program makes BPF functions of them, each verified once and with a stack of its own:
     // together they would need more than its 512 bytes, and more paths than the verifier walks.
 
-    /// What the lists say of an IPv4 source.
+    /// What the lists say of an IPv4 source, pre-tests included.
     #[inline(always)]
     fn look_up4(&self, settings: &ShieldSettings, address: u32) -> Listed
     where
         Self: Sized,
     {
-        lists::check4(self, settings, address)
+        let candidates = lists::candidates4(self, settings, address);
+        self.search4(settings, address, candidates)
+    }
+
+    /// [`lists::check4`]
+    #[inline(always)]
+    fn search4(&self, _settings: &ShieldSettings, address: u32, candidates: Candidates) -> Listed
+    where
+        Self: Sized,
+    {
+        lists::check4(self, address, candidates)
+    }
+
+    /// [`exempt::from_block`]
+    #[inline(always)]
+    fn is_spared<P: Packet>(&self, packet: &P, settings: &ShieldSettings, ip: &Ip) -> bool
+    where
+        Self: Sized,
+    {
+        exempt::from_block(packet, self, settings, ip)
     }
 
     /// What the lists say of an IPv6 source.

@@ -15,7 +15,8 @@ use weir_ebpf::packet::XdpFrame;
 use weir_ebpf::parse::{self, Ip, Upper};
 use weir_ebpf::track;
 use weir_ebpf::verdict::account::{self, Load};
-use weir_ebpf::verdict::{cookies, inner, lists, sanity};
+use weir_ebpf::verdict::lists::{self, Candidates};
+use weir_ebpf::verdict::{cookies, exempt, inner, sanity};
 
 use super::Kernel;
 
@@ -27,7 +28,43 @@ pub(crate) extern "C" fn weir_look_up4(settings: *const ShieldSettings, address:
     let Some(settings) = (unsafe { settings.as_ref() }) else {
         return 0;
     };
-    lists::check4(&kernel(settings, 0), settings, address) as u32
+    let kernel = kernel(settings, 0);
+    let candidates = lists::candidates4(&kernel, settings, address);
+    lists::check4(&kernel, address, candidates) as u32
+}
+
+/// `Listed` of an IPv4 source, by its `Candidates`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn weir_search4(
+    settings: *const ShieldSettings,
+    address: u32,
+    candidates: u32,
+) -> u32 {
+    // SAFETY: as in `weir_look_up6`.
+    let Some(settings) = (unsafe { settings.as_ref() }) else {
+        return 0;
+    };
+    let candidates = Candidates::from_bits(candidates);
+    lists::check4(&kernel(settings, 0), address, candidates) as u32
+}
+
+/// 1: a packet of a blocked source passes all the same.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn weir_is_spared(
+    context: *mut xdp_md,
+    settings: *const ShieldSettings,
+    ip: *const Ip,
+) -> u32 {
+    // SAFETY: as in `weir_look_up6`.
+    let (Some(settings), Some(ip)) = (unsafe { (settings.as_ref(), ip.as_ref()) }) else {
+        return 0;
+    };
+    let kernel = Kernel::new(context, settings, 0);
+    let context = XdpContext::new(context);
+    let frame = XdpFrame::new(&context);
+    u32::from(exempt::from_block(&frame, &kernel, settings, ip))
 }
 
 /// `Listed` of an IPv6 source.

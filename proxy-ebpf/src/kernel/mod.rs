@@ -15,7 +15,7 @@ use weir_ebpf::parse::{Ip, Upper, Version};
 use weir_ebpf::shared::Shared;
 use weir_ebpf::verdict::account::{Accounted, Load};
 use weir_ebpf::verdict::cookies::{Answer, Check, Completes, Stage, Turned};
-use weir_ebpf::verdict::lists::Listed;
+use weir_ebpf::verdict::lists::{Candidates, Listed};
 use weir_ebpf::verdict::sanity::Sane;
 use weir_ebpf::world::World;
 
@@ -179,6 +179,17 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn look_up4(&self, settings: &ShieldSettings, address: u32) -> Listed {
         Listed::from_bits(functions::weir_look_up4(settings, address))
+    }
+
+    #[inline(always)]
+    fn search4(&self, settings: &ShieldSettings, address: u32, candidates: Candidates) -> Listed {
+        let candidates = candidates.to_bits();
+        Listed::from_bits(functions::weir_search4(settings, address, candidates))
+    }
+
+    #[inline(always)]
+    fn is_spared<P: Packet>(&self, _packet: &P, settings: &ShieldSettings, ip: &Ip) -> bool {
+        functions::weir_is_spared(self.context, settings, ip) != 0
     }
 
     #[inline(always)]

@@ -189,6 +189,12 @@ impl Ip {
         self.at as usize
     }
 
+    /// Where what follows the header and, of IPv4, its options begins.
+    #[inline(always)]
+    pub fn next_at(&self) -> usize {
+        self.span.at()
+    }
+
     /// 802.1Q and 802.1ad tags in front of the header, 0 to [`MAX_TAGS`].
     #[inline(always)]
     pub fn tags(&self) -> u8 {

@@ -2,9 +2,10 @@
 
 use weir_common::{ShieldSettings, Source};
 
+use crate::packet::{Bytes as _, Packet};
 use crate::parse::icmp::{ICMPV6, Message};
-use crate::parse::tcp::{ACK, RST, SYN};
-use crate::parse::{Fragment, Ip, TCP, Transport, Upper};
+use crate::parse::tcp::{ACK, MIN_HEADER, RST, SYN};
+use crate::parse::{self, Fragment, Ip, TCP, Transport, Upper, Version};
 use crate::world::World;
 
 /// Whether this is neighbour discovery (RFC 4861) from a neighbour: nobody off the link can send a hop limit of 255 that
@@ -50,34 +51,65 @@ pub(super) fn is_limited(settings: &ShieldSettings, upper: &Upper) -> bool {
     !settings.failsafe_ports.contains(port)
 }
 
-/// Whether the rest of a packet can speak for it although its source is blocked: see [`from_block`].
-#[inline(always)]
-pub(super) fn may_spare(ip: &Ip) -> bool {
-    ip.protocol() == TCP || ip.protocol() == ICMPV6 && ip.hop_limit() == 255
-}
-
 /// Whether a packet of a blocked source passes all the same: neighbour discovery, and segments of a connection to a
 /// failsafe port that is established already. A block does not end the operator's own session.
 ///
 /// Sockets are only asked about segments that could belong to a connection, and only to such ports: that costs more than
 /// a drop.
 #[inline(always)]
-pub(super) fn from_block<W: World>(
+pub fn from_block<P: Packet, W: World>(
+    packet: &P,
     world: &W,
     settings: &ShieldSettings,
     ip: &Ip,
-    upper: Option<&Upper>,
 ) -> bool {
-    let Some(upper) = upper else {
+    if !may_be_spared(packet, settings, ip) {
         return false;
-    };
+    }
+    let mut upper = Upper::unread();
+    if !read(packet, world, ip, &mut upper) {
+        return false;
+    }
     match upper.transport() {
         Transport::Tcp(segment) => {
-            segment.flags & (SYN | RST | ACK) == ACK
+            may_continue(segment.flags)
                 && settings.failsafe_ports.contains(segment.destination_port)
                 && world.is_connected(ip, &segment)
         }
-        _ => discovers_neighbours(ip, upper),
+        _ => discovers_neighbours(ip, &upper),
+    }
+}
+
+/// Whether [`from_block`] could say so. Most of a flood of blocked sources ends here, with the rest of its headers not
+/// read; what is no TCP header after all is found when they are.
+#[inline(always)]
+fn may_be_spared<P: Packet>(packet: &P, settings: &ShieldSettings, ip: &Ip) -> bool {
+    match ip.protocol() {
+        TCP => packet.load::<MIN_HEADER>(ip.next_at()).is_some_and(|head| {
+            may_continue(head.byte::<13>()) && settings.failsafe_ports.contains(head.be16::<2>())
+        }),
+        ICMPV6 => ip.hop_limit() == 255,
+        _ => false,
+    }
+}
+
+/// Whether control bits are those of a segment within a connection.
+#[inline(always)]
+fn may_continue(flags: u8) -> bool {
+    flags & (SYN | RST | ACK) == ACK
+}
+
+#[inline(always)]
+fn read<P: Packet, W: World>(packet: &P, world: &W, ip: &Ip, upper: &mut Upper) -> bool {
+    match ip.version() {
+        Version::V4 => match parse::upper4(packet, ip) {
+            None => false,
+            Some(read) => {
+                *upper = read;
+                true
+            }
+        },
+        Version::V6 => world.read_upper6(packet, ip, upper),
     }
 }
 

@@ -36,22 +36,74 @@ impl Listed {
     }
 }
 
-/// Whether the lists can say anything of an IPv4 source: the pre-tests, which most packets fail. Two loads answer all.
+/// IPv4 lists that may hold an address, as their pre-tests say. Handed to [`check4`], so that no pre-test is looked at twice.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidates(u32);
+
+impl Candidates {
+    const ALLOW: u32 = 1;
+    const EXACT: u32 = 1 << 1;
+    const PREFIX: u32 = 1 << 2;
+
+    /// As a number, and back.
+    #[inline(always)]
+    pub fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// See [`Candidates::to_bits`].
+    #[inline(always)]
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Whether no list can say anything.
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline(always)]
+    fn has(self, list: u32) -> bool {
+        self.0 & list != 0
+    }
+}
+
+/// The IPv4 lists that may hold an address: none of them for most packets. Two loads answer all.
 #[inline(always)]
-pub(super) fn may_have4<W: World>(world: &W, settings: &ShieldSettings, address: u32) -> bool {
+pub fn candidates4<W: World>(world: &W, settings: &ShieldSettings, address: u32) -> Candidates {
     const IPV4: u32 =
         ShieldSettings::LIST_ALLOW4 | ShieldSettings::LIST_BLOCK4 | ShieldSettings::LIST_BLOCK_LPM4;
     if settings.lists & IPV4 == 0 {
-        return false;
+        return Candidates(0);
     }
     let exact = exact4(address, settings.seed, settings.exact_log2);
     let block = prefix4(PrefixList::Block, address);
     let allow = prefix4(PrefixList::Allow, address);
     let [exactly, prefix] = world.bits([exact.word, block.word]);
-    let has = |bit| settings.lists & bit != 0;
-    has(ShieldSettings::LIST_BLOCK4) && exact.hits(exactly)
-        || has(ShieldSettings::LIST_BLOCK_LPM4) && block.hits(prefix)
-        || has(ShieldSettings::LIST_ALLOW4) && allow.hits(prefix)
+    let candidate = |populated, may_hold, list| {
+        if settings.lists & populated != 0 && may_hold {
+            list
+        } else {
+            0
+        }
+    };
+    Candidates(
+        candidate(
+            ShieldSettings::LIST_BLOCK4,
+            exact.hits(exactly),
+            Candidates::EXACT,
+        ) | candidate(
+            ShieldSettings::LIST_BLOCK_LPM4,
+            block.hits(prefix),
+            Candidates::PREFIX,
+        ) | candidate(
+            ShieldSettings::LIST_ALLOW4,
+            allow.hits(prefix),
+            Candidates::ALLOW,
+        ),
+    )
 }
 
 /// Whether the lists can say anything of any IPv6 source. Its pre-tests are several, and looked at with the lists.
@@ -62,12 +114,12 @@ pub(super) fn may_have6(settings: &ShieldSettings) -> bool {
     settings.lists & IPV6 != 0
 }
 
-/// Looks an IPv4 source up; allow beats block. A block that is found counts as hit, whatever becomes of the packet.
+/// Looks an IPv4 source up in its candidates; allow beats block. A block that is found counts as hit, whatever becomes of
+/// the packet.
 #[inline(always)]
-pub fn check4<W: World>(world: &W, settings: &ShieldSettings, address: u32) -> Listed {
-    let blocked = blocked4(world, settings, address);
-    if settings.lists & ShieldSettings::LIST_ALLOW4 != 0
-        && prefix_may_have4(world, PrefixList::Allow, address)
+pub fn check4<W: World>(world: &W, address: u32, candidates: Candidates) -> Listed {
+    let blocked = blocked4(world, address, candidates);
+    if candidates.has(Candidates::ALLOW)
         && covering(world, 32, |len| world.allow_lpm4(address, len)).is_some()
     {
         return Listed::Allowed;
@@ -111,20 +163,17 @@ pub(super) fn blocks_anybody(populated: u32) -> bool {
 
 /// A live block entry that covers the address; exact ones first.
 #[inline(always)]
-fn blocked4<'w, W: World>(
-    world: &'w W,
-    settings: &ShieldSettings,
+fn blocked4<W: World>(
+    world: &W,
     address: u32,
-) -> Option<Shared<'w, Entry>> {
-    if settings.lists & ShieldSettings::LIST_BLOCK4 != 0
-        && may_have(world, exact4(address, settings.seed, settings.exact_log2))
+    candidates: Candidates,
+) -> Option<Shared<'_, Entry>> {
+    if candidates.has(Candidates::EXACT)
         && let Some(entry) = live(world, world.block4(address))
     {
         return Some(entry);
     }
-    if settings.lists & ShieldSettings::LIST_BLOCK_LPM4 != 0
-        && prefix_may_have4(world, PrefixList::Block, address)
-    {
+    if candidates.has(Candidates::PREFIX) {
         return covering(world, 32, |len| world.block_lpm4(address, len));
     }
     None
@@ -205,11 +254,6 @@ fn split(expiry_and_len: u64) -> (u64, u32) {
 fn may_have<W: World>(world: &W, probe: Probe) -> bool {
     let [word] = world.bits([probe.word]);
     probe.hits(word)
-}
-
-#[inline(always)]
-fn prefix_may_have4<W: World>(world: &W, list: PrefixList, address: u32) -> bool {
-    may_have(world, prefix4(list, address))
 }
 
 #[inline(always)]

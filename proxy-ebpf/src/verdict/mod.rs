@@ -5,7 +5,7 @@
 
 pub mod account;
 pub mod cookies;
-mod exempt;
+pub mod exempt;
 mod icmp;
 pub mod inner;
 mod limits;
@@ -136,10 +136,11 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
         };
         // Lists come before the rest of the headers: most of a flood ends here, and cheaply.
         let listed = self.look_up(source);
-        let mut allowed = listed == Listed::Allowed;
+        let blocked = listed == Listed::Blocked;
+        let allowed = listed != Listed::No;
         let ip = match ip {
-            Some(ip) if listed != Listed::Blocked || exempt::may_spare(ip) => ip,
-            None if listed != Listed::Blocked => return Ok(self.cut(allowed)?),
+            Some(ip) if !blocked || self.world.is_spared(self.packet, self.settings, ip) => ip,
+            None if !blocked => return Ok(self.cut(allowed)?),
             _ => return Err(Stop::Drop(Outcome::Blocked)),
         };
         let mut upper;
@@ -157,12 +158,6 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
                 read.then_some(&upper)
             }
         };
-        if listed == Listed::Blocked {
-            if !exempt::from_block(self.world, self.settings, ip, upper) {
-                return Err(Stop::Drop(Outcome::Blocked));
-            }
-            allowed = true;
-        }
         self.headers(ip, upper, allowed)
     }
 
@@ -235,13 +230,17 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
     #[inline(always)]
     fn look_up(&self, source: Source) -> Listed {
         match source {
-            Source::V4(address) if lists::may_have4(self.world, self.settings, address) => {
-                self.world.look_up4(self.settings, address)
+            Source::V4(address) => {
+                let candidates = lists::candidates4(self.world, self.settings, address);
+                if candidates.is_empty() {
+                    return Listed::No;
+                }
+                self.world.search4(self.settings, address, candidates)
             }
             Source::V6(address) if lists::may_have6(self.settings) => {
                 self.world.look_up6(self.settings, address)
             }
-            Source::V4(_) | Source::V6(_) => Listed::No,
+            Source::V6(_) => Listed::No,
         }
     }
 
