@@ -2,6 +2,7 @@
 
 use weir_common::{ShieldSettings, Source};
 
+use crate::opaque::opaque;
 use crate::packet::{Bytes as _, Packet};
 use crate::parse::icmp::{ICMPV6, Message};
 use crate::parse::tcp::{ACK, MIN_HEADER, RST, SYN};
@@ -48,7 +49,16 @@ pub(super) fn is_limited(settings: &ShieldSettings, upper: &Upper) -> bool {
         Transport::Icmp(_) => return !reports_path_mtu(upper),
         Transport::Opaque => return true,
     };
-    !settings.failsafe_ports.contains(port)
+    !is_failsafe(settings, port)
+}
+
+/// Whether a port is never dropped by limits or cookies. Linux 6.1 does not know that 16 bits whose bytes were swapped are
+/// less than 2^16; the compiler does, and would leave out the mask that shows it.
+#[inline(always)]
+fn is_failsafe(settings: &ShieldSettings, port: u16) -> bool {
+    settings
+        .failsafe_ports
+        .contains(opaque(u32::from(port)) as u16)
 }
 
 /// Whether a packet of a blocked source passes all the same: neighbour discovery, and segments of a connection to a
@@ -73,7 +83,7 @@ pub fn from_block<P: Packet, W: World>(
     match upper.transport() {
         Transport::Tcp(segment) => {
             may_continue(segment.flags)
-                && settings.failsafe_ports.contains(segment.destination_port)
+                && is_failsafe(settings, segment.destination_port)
                 && world.is_connected(ip, &segment)
         }
         _ => discovers_neighbours(ip, &upper),
@@ -86,7 +96,7 @@ pub fn from_block<P: Packet, W: World>(
 fn may_be_spared<P: Packet>(packet: &P, settings: &ShieldSettings, ip: &Ip) -> bool {
     match ip.protocol() {
         TCP => packet.load::<MIN_HEADER>(ip.next_at()).is_some_and(|head| {
-            may_continue(head.byte::<13>()) && settings.failsafe_ports.contains(head.be16::<2>())
+            may_continue(head.byte::<13>()) && is_failsafe(settings, head.be16::<2>())
         }),
         ICMPV6 => ip.hop_limit() == 255,
         _ => false,
