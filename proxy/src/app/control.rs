@@ -206,7 +206,7 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let site = reload::next_site(&wanted, &self.shared.site.load());
+        let site = reload::next_site(&wanted, &self.shared.site.load(), &self.shared.secret);
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,

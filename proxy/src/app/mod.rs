@@ -18,6 +18,7 @@ mod feeds;
 mod host;
 mod rates;
 mod reload;
+mod secret;
 mod status;
 mod sweep;
 mod workers;
@@ -104,13 +105,17 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
+    let secret = secret::load(&settings.process.state_dir)?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
-        site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
+        site: Arc::new(ArcSwap::from_pointee(reload::first_site(
+            &settings, &secret,
+        ))),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
+        secret,
     };
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;

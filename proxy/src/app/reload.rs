@@ -2,26 +2,27 @@
 
 use std::sync::Arc;
 
-use crate::balance::Upstream;
+use crate::balance::{Secret, Upstream, UpstreamSettings};
 use crate::config::Settings;
 use crate::http::Site;
 use crate::{clock, detect, route};
 
 /// The site of a starting weir.
-pub(super) fn first_site(settings: &Settings) -> Site {
+pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Site {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
-    build(settings, &[], rules, 1)
+    build(settings, &[], rules, 1, secret)
 }
 
 /// The site that follows `current`.
-pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
+pub(super) fn next_site(settings: &Settings, current: &Site, secret: &Secret) -> Site {
     // The same rules stay the same object: what detection counted by them goes on counting.
     let rules = if current.rules.settings() == settings.detect {
         Arc::clone(&current.rules)
     } else {
         Arc::new(detect::Rules::new(settings.detect.clone()))
     };
-    build(settings, &current.upstreams, rules, current.generation + 1)
+    let generation = current.generation + 1;
+    build(settings, &current.upstreams, rules, generation, secret)
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
@@ -51,6 +52,7 @@ fn build(
     known: &[Arc<Upstream>],
     rules: Arc<detect::Rules>,
     generation: u64,
+    secret: &Secret,
 ) -> Site {
     let now = clock::now();
     let upstreams = settings
@@ -59,8 +61,11 @@ fn build(
         .map(|wanted| {
             known
                 .iter()
-                .find(|upstream| upstream.settings == *wanted)
-                .map_or_else(|| Arc::new(Upstream::new(wanted.clone(), now)), Arc::clone)
+                .find(|upstream| upstream.settings.name == wanted.name)
+                .map_or_else(
+                    || Arc::new(Upstream::new(wanted.clone(), secret.clone(), now)),
+                    |known| follow(known, wanted),
+                )
         })
         .collect();
     Site {
@@ -68,5 +73,14 @@ fn build(
         upstreams,
         rules,
         generation,
+    }
+}
+
+/// The same upstream if nothing changed, else one that keeps what is known of the servers that stay.
+fn follow(known: &Arc<Upstream>, wanted: &UpstreamSettings) -> Arc<Upstream> {
+    if known.settings == *wanted {
+        Arc::clone(known)
+    } else {
+        Arc::new(known.succeeded_by(wanted.clone()))
     }
 }

@@ -13,7 +13,7 @@ use super::pool::{Lease, Link, Open, Pool, Server};
 
 /// A new connection to `server`, within its limits and `timeouts.connect`.
 pub(super) async fn connect(pool: &Rc<Pool>, server: &Server) -> Result<Lease, Fault> {
-    let open = server.open().ok_or(Fault::ConnectionLimitReached)?;
+    let open = pool.open(server).ok_or(Fault::ConnectionLimitReached)?;
     let timeout = server.upstream.settings.timeouts.connect;
     let stream = tokio::time::timeout(timeout, dial(server))
         .await

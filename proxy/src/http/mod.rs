@@ -3,6 +3,7 @@
 mod activity;
 mod body;
 mod cached;
+mod choice;
 mod connect;
 mod connection;
 mod fault;
