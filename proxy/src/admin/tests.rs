@@ -17,6 +17,16 @@ use super::client::{Client, ClientError};
 use super::socket::{BindErrorKind, Listener};
 use super::{Control, Failure, FailureKind, api, view};
 
+fn drained(request: &api::DrainRequest, drained: bool) -> api::Drained {
+    api::Drained {
+        upstream: request.upstream.clone(),
+        server: request.server.clone(),
+        drained,
+        changed: true,
+        in_flight: 0,
+    }
+}
+
 #[derive(Default)]
 struct Fake {
     blocked: RefCell<Vec<api::Entry>>,
@@ -67,6 +77,17 @@ impl Control for Fake {
 
     fn upstreams(&self) -> api::Upstreams {
         api::Upstreams { upstreams: vec![] }
+    }
+
+    fn drain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        Ok(drained(request, true))
+    }
+
+    fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        if request.upstream == "none" {
+            return Err(Failure::new(FailureKind::NotFound, "no upstream", "look"));
+        }
+        Ok(drained(request, false))
     }
 
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {
@@ -256,6 +277,26 @@ fn every_route_answers_with_its_status_and_json() {
         ("GET /v1/blocks", "", "200", r#""entries":[]"#),
         ("GET /v1/allows", "", "503", r#""hint":"set one""#),
         ("GET /v1/upstreams", "", "200", r#""upstreams":[]"#),
+        (
+            "POST /v1/drain",
+            r#"{"upstream":"app","server":"a:80"}"#,
+            "200",
+            r#""drained":true"#,
+        ),
+        ("POST /v1/drain", r#"{"upstream":"app"}"#, "400", "server"),
+        (
+            "DELETE /v1/drain?upstream=app&server=%5B::1%5D:80",
+            "",
+            "200",
+            r#""server":"[::1]:80","drained":false"#,
+        ),
+        ("DELETE /v1/drain?upstream=app", "", "400", "missing"),
+        (
+            "DELETE /v1/drain?upstream=none&server=a",
+            "",
+            "404",
+            "no upstream",
+        ),
         (
             "POST /v1/allows",
             r#"{"networks":["192.0.2.7"]}"#,

@@ -14,8 +14,10 @@ use crate::{clock, tls};
 
 use super::ConfigSource;
 use super::detection::Tally;
+use super::drain;
 use super::feeds::Feeds;
 use super::host::Host;
+use super::origins::Origins;
 use super::rates::DropRate;
 use super::reload;
 use super::sweep::Sweep;
@@ -61,6 +63,7 @@ pub(super) struct ControlPlane {
     pub(super) source: ConfigSource,
     pub(super) settings: RefCell<Rc<Settings>>,
     pub(super) guard: Option<Guard>,
+    pub(super) origins: Origins,
     pub(super) shared: Shared,
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) detection: Arc<Tally>,
@@ -76,6 +79,7 @@ impl ControlPlane {
         settings: Settings,
         source: ConfigSource,
         guard: Option<Guard>,
+        origins: Origins,
         shared: Shared,
         workers: &Workers,
         detection: Arc<Tally>,
@@ -84,6 +88,7 @@ impl ControlPlane {
             source,
             settings: RefCell::new(Rc::new(settings)),
             guard,
+            origins,
             shared,
             counters: workers.counters(),
             detection,
@@ -157,6 +162,14 @@ impl ControlPlane {
         }
     }
 
+    /// Takes the servers over that SRV records name now.
+    pub(super) fn take_services(&self) {
+        let found = self.origins.services();
+        let site = reload::site_with(&self.settings.borrow(), &self.shared, &found);
+        self.shared.site.store(Arc::new(site));
+        self.origins.reloaded();
+    }
+
     /// Reads the configuration again. Everything that can fail is done before anything changes for clients.
     pub(super) fn reload_settings(&self) -> Result<api::Reloaded, api::ReloadFailed> {
         let outcome = self.try_reload();
@@ -206,7 +219,8 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let site = reload::next_site(&wanted, &self.shared.site.load(), &self.shared.secret);
+        let found = self.origins.services();
+        let site = reload::next_site(&wanted, &self.shared, &found);
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,
@@ -215,6 +229,7 @@ impl ControlPlane {
             needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
         };
         self.shared.site.store(Arc::new(site));
+        self.origins.reloaded();
         // Two statements: the first borrow lives as long as the one it is in.
         let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
         *self.settings.borrow_mut() = effective;
@@ -353,6 +368,14 @@ impl Control for ControlPlane {
 
     fn upstreams(&self) -> api::Upstreams {
         super::status::upstreams(&self.shared.site.load())
+    }
+
+    fn drain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        drain::set(&self.shared.site.load(), request, true)
+    }
+
+    fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        drain::set(&self.shared.site.load(), request, false)
     }
 
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {

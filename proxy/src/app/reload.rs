@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::balance::{Secret, Upstream, UpstreamSettings};
+use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Upstream, UpstreamSettings};
 use crate::config::Settings;
 use crate::http::Site;
 use crate::{clock, detect, route};
+
+use super::origins::Services;
+use super::workers::Shared;
 
 /// The site of a starting weir.
 pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Site {
@@ -13,16 +16,32 @@ pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Site {
     build(settings, &[], rules, 1, secret)
 }
 
-/// The site that follows `current`.
-pub(super) fn next_site(settings: &Settings, current: &Site, secret: &Secret) -> Site {
+/// The site that follows the current one. `found` are the servers that services stand for.
+pub(super) fn next_site(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+    let current = shared.site.load();
     // The same rules stay the same object: what detection counted by them goes on counting.
     let rules = if current.rules.settings() == settings.detect {
         Arc::clone(&current.rules)
     } else {
         Arc::new(detect::Rules::new(settings.detect.clone()))
     };
+    let settings = with_services(settings, found);
     let generation = current.generation + 1;
-    build(settings, &current.upstreams, rules, generation, secret)
+    build(
+        &settings,
+        &current.upstreams,
+        rules,
+        generation,
+        &shared.secret,
+    )
+}
+
+/// The current site with other servers found. The configuration is the same, so its generation is.
+pub(super) fn site_with(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+    Site {
+        generation: shared.site.load().generation,
+        ..next_site(settings, shared, found)
+    }
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
@@ -83,4 +102,22 @@ fn follow(known: &Arc<Upstream>, wanted: &UpstreamSettings) -> Arc<Upstream> {
     } else {
         Arc::new(known.succeeded_by(wanted.clone()))
     }
+}
+
+/// Adds the servers that services stand for, as many as an upstream may have.
+fn with_services(settings: &Settings, found: &Services) -> Settings {
+    let mut settings = settings.clone();
+    for upstream in &mut settings.upstreams {
+        for service in &upstream.services {
+            for server in found.get(service).into_iter().flatten() {
+                let known = &mut upstream.servers;
+                let same =
+                    |known: &ServerSettings| known.host == server.host && known.port == server.port;
+                if known.len() < SERVERS_MAX && !known.iter().any(same) {
+                    known.push(server.clone());
+                }
+            }
+        }
+    }
+    settings
 }

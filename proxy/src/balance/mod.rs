@@ -4,6 +4,7 @@
 mod budget;
 mod hash;
 mod health;
+mod jitter;
 mod latency;
 mod pick;
 mod server;
@@ -12,6 +13,7 @@ mod upstream;
 
 pub use hash::{Key, Secret};
 pub use health::{Attempt, Health, Turn};
+pub use jitter::{fraction, jittered};
 pub use pick::{Picker, Tried, Wish};
 pub use server::{InFlight, OriginServer};
 pub use settings::{

@@ -25,6 +25,8 @@ pub struct OriginServer {
     pub connections: AtomicUsize,
     /// Where it can be reached; for a name, as looked up last. Whoever looks it up stores them.
     addresses: ArcSwap<Vec<SocketAddr>>,
+    /// Whether they are known as well as they will be for now.
+    looked_up: AtomicBool,
     /// Requests that have not come to the end of their response.
     in_flight: AtomicU32,
     pub(super) latency: Latency,
@@ -58,6 +60,7 @@ impl OriginServer {
             failures: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             addresses: ArcSwap::from_pointee(addresses.into_iter().collect()),
+            looked_up: AtomicBool::new(literal.is_some()),
             in_flight: AtomicU32::new(0),
             latency: Latency::default(),
             ejection: Ejection::default(),
@@ -78,6 +81,12 @@ impl OriginServer {
         if !addresses.is_empty() && **self.addresses.load() != addresses {
             self.addresses.store(Arc::new(addresses));
         }
+        self.looked_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its name has been looked up, found or not.
+    pub fn is_looked_up(&self) -> bool {
+        self.looked_up.load(Ordering::Relaxed)
     }
 
     /// Whether its name has to be looked up.

@@ -10,8 +10,10 @@ use http::HeaderName;
 pub struct UpstreamSettings {
     /// Unique name.
     pub name: String,
-    /// At least one, at most [`SERVERS_MAX`](super::SERVERS_MAX).
+    /// At most [`SERVERS_MAX`](super::SERVERS_MAX); at least one, or a service.
     pub servers: Vec<ServerSettings>,
+    /// Names whose SRV records (RFC 2782) are more servers. They are added to `servers` as they are found.
+    pub services: Vec<String>,
     /// How a server is chosen.
     pub balance: Policy,
     /// Keeps a client with the server it had first. Default off.
@@ -177,6 +179,7 @@ impl UpstreamSettings {
         Self {
             name: name.into(),
             servers,
+            services: Vec::new(),
             balance: Policy::default(),
             sticky: None,
             health: None,

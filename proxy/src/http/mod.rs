@@ -12,6 +12,7 @@ mod forward;
 mod framing;
 mod pipeline;
 mod pool;
+pub mod probe;
 mod protocol;
 mod served;
 mod server;

@@ -67,7 +67,9 @@ impl Upstream {
             .find(|before| before.authority == server.authority);
         if let Some(before) = before {
             server.set_drained(before.is_drained());
-            server.resolved(before.addresses().to_vec());
+            if before.is_looked_up() {
+                server.resolved(before.addresses().to_vec());
+            }
         }
         Arc::new(server)
     }

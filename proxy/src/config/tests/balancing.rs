@@ -32,6 +32,20 @@ fn every_policy_has_its_word() {
 }
 
 #[test]
+fn services_stand_among_servers() {
+    let text = format!(
+        "{BASE}[[upstream]]\nname = \"b\"\nservers = [\"srv+http://_http._tcp.b\", \"http://b\"]"
+    );
+    let upstream = valid(&text).upstreams.remove(1);
+    assert_eq!(upstream.services, ["_http._tcp.b"]);
+    assert_eq!(upstream.servers.len(), 1);
+    let alone = text.replace(", \"http://b\"", "");
+    assert_eq!(valid(&alone).upstreams[1].servers, []);
+    let twice = text.replace("http://b\"", "srv+http://_http._tcp.b\"");
+    assert_eq!(invalid(&twice).problems[0].key, "upstream[1].servers[1]");
+}
+
+#[test]
 fn what_is_hashed_is_named_by_a_word_or_a_word_and_a_name() {
     let tenant = HeaderName::from_static("x-tenant");
     for (text, hash_on) in [

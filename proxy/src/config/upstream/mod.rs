@@ -33,9 +33,9 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
         node.accept(names.insert(name, node.key(), node.line()))?;
         Some(name.to_owned())
     });
-    let servers = table
-        .required("servers", "[\"http://10.0.0.11:8080\"]")
-        .map_or_else(Vec::new, |node| servers(&node));
+    let list = table.required("servers", "[\"http://10.0.0.11:8080\"]");
+    let services = list.as_ref().map_or_else(Vec::new, services);
+    let servers = list.map_or_else(Vec::new, |node| servers(&node));
     table.choice(
         "protocol",
         (),
@@ -46,6 +46,7 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
     let settings = UpstreamSettings {
         name: name.unwrap_or_default(),
         servers,
+        services,
         balance: policy::policy(&mut table),
         sticky: policy::sticky(&mut table),
         health: health::health(&mut table),
@@ -89,6 +90,7 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
     let mut seen = Unique::new();
     nodes
         .into_iter()
+        .filter(|node| !is_service(node))
         .filter_map(|node| {
             let (url, weight) = server(&node)?;
             let (host, port) = url.read(origin::origin_url)?;
@@ -96,6 +98,27 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
             Some(ServerSettings { host, port, weight })
         })
         .collect()
+}
+
+/// `"srv+http://_http._tcp.example.com"`: servers named by SRV records.
+fn services(list: &Node<'_>) -> Vec<String> {
+    let Some(nodes) = list.elements_if_list() else {
+        return Vec::new();
+    };
+    let mut seen = Unique::new();
+    nodes
+        .filter(is_service)
+        .filter_map(|node| {
+            let name = node.read(origin::service)?;
+            node.accept(seen.insert(name.clone(), node.key(), node.line()))?;
+            Some(name)
+        })
+        .collect()
+}
+
+fn is_service(node: &Node<'_>) -> bool {
+    node.text()
+        .is_some_and(|text| text.starts_with(origin::SERVICE))
 }
 
 /// `"http://…"` or `{ url = "http://…", weight = 3 }`.

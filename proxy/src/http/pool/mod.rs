@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 
-use crate::balance::{InFlight, OriginServer, Upstream};
+use crate::balance::{InFlight, OriginServer, Upstream, jittered};
 use crate::clock;
 use crate::http::body::RequestBody;
 use queue::Queues;
@@ -103,7 +103,7 @@ impl Pool {
         let number = self.made.get();
         self.made.set(number + 1);
         let max_age = server.upstream.settings.timeouts.max_age;
-        link.until = Some(clock::now() + spread(max_age, number));
+        link.until = Some(clock::now() + jittered(max_age, number));
         self.loan(link, server)
     }
 
@@ -237,14 +237,6 @@ impl Drop for Open {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key(usize, usize);
-
-/// `max_age`, give or take a tenth: connections made together must not all end together.
-fn spread(max_age: Duration, number: u64) -> Duration {
-    /// The golden ratio's fraction of 2^32: its multiples fill the range evenly in any number.
-    const STEP: u64 = 2_654_435_769;
-    let fraction = u32::try_from(number.wrapping_mul(STEP) & u64::from(u32::MAX)).unwrap_or(0);
-    max_age.mul_f64(0.9 + 0.2 * f64::from(fraction) / f64::from(u32::MAX))
-}
 
 /// Idle connections to one server in one worker; over it the oldest is closed.
 const IDLE_MAX: usize = 64;
