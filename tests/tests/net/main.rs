@@ -7,6 +7,7 @@
     reason = "the lab measures real time, spawns on its own runtimes and is not part of the proxy"
 )]
 
+mod balancing;
 mod cache;
 mod cookies;
 mod detection;
