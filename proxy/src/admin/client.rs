@@ -148,9 +148,12 @@ impl Client {
             // Everything but what certainly stands for itself in a query (RFC 3986 §3.4).
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
             text.bytes()
-                .map(|b| match plain(b) {
-                    true => char::from(b).to_string(),
-                    false => format!("%{b:02X}"),
+                .map(|b| {
+                    if plain(b) {
+                        char::from(b).to_string()
+                    } else {
+                        format!("%{b:02X}")
+                    }
                 })
                 .collect()
         };

@@ -121,3 +121,37 @@ fn with_services(settings: &Settings, found: &Services) -> Settings {
     }
     settings
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn found_servers_are_added_once_and_no_more_than_there_may_be() {
+        let text = r#"
+            [[listen]]
+            address = "[::]:80"
+            [[upstream]]
+            name = "app"
+            servers = ["http://a:80", "srv+http://few", "srv+http://many", "srv+http://none"]
+            [[route]]
+            upstream = "app"
+        "#;
+        let settings = crate::config::parse(text, Path::new("weir.toml")).expect("valid");
+        let server = |host: &str, port| ServerSettings {
+            host: host.to_owned(),
+            port,
+            weight: 1,
+        };
+        let mut found = Services::new();
+        found.insert("few".to_owned(), vec![server("a", 80), server("b", 80)]);
+        let few = with_services(&settings, &found).upstreams.remove(0);
+        assert_eq!(few.servers, [server("a", 80), server("b", 80)]);
+        let many = (1..=400).map(|port| server("c", port)).collect();
+        found.insert("many".to_owned(), many);
+        let many = with_services(&settings, &found).upstreams.remove(0);
+        assert_eq!(many.servers.len(), SERVERS_MAX);
+    }
+}

@@ -93,12 +93,13 @@ pub(super) async fn forward(
             _ => return Err(fault),
         };
         search.failed(fault);
-        // A server that could not be asked costs nothing.
-        if fault != Fault::ConnectionLimitReached {
-            retries += 1;
-            if retries > group.settings.retry.attempts || !group.may_retry(clock::now()) {
-                return Err(fault);
-            }
+        if fault == Fault::ConnectionLimitReached {
+            served.not_asked();
+            continue;
+        }
+        retries += 1;
+        if retries > group.settings.retry.attempts || !group.may_retry(clock::now()) {
+            return Err(fault);
         }
     }
 }

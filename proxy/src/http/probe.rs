@@ -72,15 +72,12 @@ async fn ask(stream: TcpStream, path: &str, host: &str, expect: &Expect) -> Resu
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_closed| Failed::Invalid)?;
-    let mut connection = std::pin::pin!(connection);
     let mut response = std::pin::pin!(sender.send_request(request));
-    let response = loop {
-        tokio::select! {
-            biased;
-            response = &mut response => break response,
-            // It may end with the response in hand.
-            _ = &mut connection => break response.await,
-        }
+    let response = tokio::select! {
+        biased;
+        response = &mut response => response,
+        // It may end with the response in hand.
+        _ = connection => response.await,
     };
     let status = response.map_err(|_lost| Failed::Invalid)?.status().as_u16();
     if expect.accepts(status) {

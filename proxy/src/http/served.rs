@@ -66,6 +66,13 @@ impl Served {
         }
     }
 
+    /// The origin that was to be asked could not be: it had as many connections as it may.
+    pub(super) fn not_asked(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.line.attempts = record.line.attempts.saturating_sub(1);
+        }
+    }
+
     /// The response is decided.
     pub(super) fn decided(&mut self, status: StatusCode, fault: Option<Fault>) {
         if let Some(record) = &mut self.record {

@@ -1,5 +1,7 @@
 //! `POST /v1/drain` and `DELETE /v1/drain`: taking an origin server out, and in again.
 
+#![allow(clippy::struct_field_names, reason = "field names are the JSON's")]
+
 use serde::{Deserialize, Serialize};
 
 /// Which server. `POST` has it as JSON, `DELETE` as query parameters.

@@ -39,14 +39,16 @@ async fn round(context: &Context, upstream: &Upstream, index: usize, settings: &
     // Closed never: the semaphore lives as long as the thread.
     let _one_of_few = context.probes.acquire().await;
     let server = &upstream.servers[index];
-    let outcome = probe(server, settings).await.map_err(|why| why.to_string());
-    let outcome = outcome.as_ref().map(|()| ()).map_err(String::as_str);
+    let failed = probe(server, settings).await.err();
+    let reason = failed.map(|why| why.to_string());
+    let reason = reason.as_deref();
+    let outcome = reason.map_or(Ok(()), Err);
     let name = &upstream.settings.name;
     match upstream.probed(index, outcome, clock::now()) {
         Some(Turn::Down) => tracing::warn!(
             upstream = name,
             server = server.authority,
-            reason = outcome.err(),
+            reason,
             "origin server unhealthy"
         ),
         Some(Turn::Up) => tracing::info!(

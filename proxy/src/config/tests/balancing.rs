@@ -61,12 +61,11 @@ fn what_is_hashed_is_named_by_a_word_or_a_word_and_a_name() {
         ("", None),
     ] {
         let lines = format!("balance = \"maglev\"\nhash_on = \"{text}\"");
-        match hash_on {
-            Some(hash_on) => assert_eq!(settings(&lines).balance, Policy::Maglev(hash_on)),
-            None => {
-                let told = invalid(&upstream(&lines));
-                assert_eq!(told.problems[0].key, "upstream[1].hash_on", "{text}");
-            }
+        if let Some(hash_on) = hash_on {
+            assert_eq!(settings(&lines).balance, Policy::Maglev(hash_on));
+        } else {
+            let told = invalid(&upstream(&lines));
+            assert_eq!(told.problems[0].key, "upstream[1].hash_on", "{text}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub(super) enum Reuse {
     Recent,
 }
 
-/// One server of one upstream. The upstream is held, so that its address names it as long as there is a key.
+/// One server of one upstream.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) upstream: Arc<Upstream>,
@@ -95,7 +95,8 @@ impl Pool {
             .iter()
             .rposition(|idle| idle.link.sender.is_ready() && idle.since >= oldest)?;
         let connection = connections.remove(ready);
-        Some(self.loan(connection.link, connection.server))
+        // Not the server it was made for: after a reload that may be of the upstream as it was before.
+        Some(self.loan(connection.link, server.clone()))
     }
 
     /// A loan of a connection that was just made.
@@ -223,7 +224,7 @@ impl Server {
     }
 
     fn key(&self) -> Key {
-        Key(Arc::as_ptr(&self.upstream).addr(), self.index)
+        Key(Arc::as_ptr(&self.upstream.servers[self.index]).addr())
     }
 }
 
@@ -235,8 +236,10 @@ impl Drop for Open {
     }
 }
 
+/// The server's address: a reload that keeps the server keeps its connections. Who has a key holds the server through its
+/// upstream, so no other one gets the address meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(usize, usize);
+struct Key(usize);
 
 /// Idle connections to one server in one worker; over it the oldest is closed.
 const IDLE_MAX: usize = 64;
