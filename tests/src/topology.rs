@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::cleanup::{Guard, PREFIX, Resource, sweep_dead_labs, uninterrupted};
 use crate::client::{Answer, Client, Protocol};
+use crate::names::NameServer;
 use crate::namespace::{Namespace, require_root};
 use crate::origin::Origin;
 use crate::pki::Pki;
@@ -93,6 +94,21 @@ impl Lab {
             directory,
             _directory_guard: directory_guard,
         })
+    }
+
+    /// Starts a name server in the gateway; a weir that starts after this asks it and no other.
+    pub fn name_server(&self) -> Result<NameServer> {
+        let server = NameServer::start(&self.gateway)?;
+        let file = self.resolv_conf();
+        uninterrupted(|| {
+            std::fs::write(file, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        })?;
+        Ok(server)
+    }
+
+    /// What weir has in place of the host's `/etc/resolv.conf`, if it is there.
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.directory.join("resolv.conf")
     }
 
     /// The lab's directory: `bpf` is a bpffs of its own, `run` and `state` are weir's.

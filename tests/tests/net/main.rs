@@ -20,6 +20,7 @@ mod lab;
 mod lifecycle;
 mod limits;
 mod lists;
+mod names;
 mod reload;
 mod sanity;
 mod shield;
