@@ -54,7 +54,7 @@ pub enum Policy {
     RoundRobin,
     /// Of two at random, the one with fewer requests in flight for its weight.
     LeastRequests,
-    /// Of two at random, the one that is expected to answer sooner.
+    /// Of three at random, the one that is expected to answer soonest.
     PeakEwma,
     /// At random, by weight.
     Random,

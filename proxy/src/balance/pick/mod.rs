@@ -40,7 +40,7 @@ enum Chooser {
     RoundRobin(RoundRobin),
     /// Of two, the one with fewer requests in flight.
     LeastRequests(Random),
-    /// Of two, the one that is expected to answer sooner.
+    /// Of three, the one that is expected to answer soonest.
     PeakEwma(Random),
     /// Also what a request without key gets from Maglev.
     Random(Random),
@@ -137,9 +137,11 @@ impl Picker {
             Chooser::RoundRobin(rotation) => rotation.choose(shares),
             Chooser::Random(random) => random.choose(shares),
             Chooser::LeastRequests(random) => {
-                random.better_of_two(shares, |index| load(upstream, index))
+                random.best_of::<2>(shares, |index| load(upstream, index))
             }
-            Chooser::PeakEwma(random) => random.better_of_two(shares, |index| {
+            // Of three: a healthy server looks slow while its last peak fades, and with two a slow one would win
+            // against it too often for the slowest hundredth of requests.
+            Chooser::PeakEwma(random) => random.best_of::<3>(shares, |index| {
                 let micros = upstream.servers[index].latency.micros(now_ms);
                 // Who has not answered yet is expected to be fast, but gets no more than one request to prove it.
                 let expected = if micros > 0.0 { micros } else { UNKNOWN_MICROS };

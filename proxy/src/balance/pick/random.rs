@@ -17,32 +17,36 @@ impl Random {
 
     /// A server by its share.
     pub(super) fn choose(&mut self, shares: &[u32]) -> Option<usize> {
-        self.draw(shares, usize::MAX)
+        self.draw(shares, &[])
     }
 
-    /// Two different servers by their shares, and of them the one with less `cost`; when neither has, the first, so that
-    /// without load servers get their shares exactly.
-    pub(super) fn better_of_two(
+    /// `N` different servers by their shares, and of them the one with least `cost`; among equals the first, so that without
+    /// load servers get their shares exactly.
+    pub(super) fn best_of<const N: usize>(
         &mut self,
         shares: &[u32],
         cost: impl Fn(usize) -> f32,
     ) -> Option<usize> {
-        let first = self.draw(shares, usize::MAX)?;
-        let Some(second) = self.draw(shares, first) else {
-            return Some(first);
-        };
-        Some(if cost(second) < cost(first) {
-            second
-        } else {
-            first
-        })
+        let mut drawn = [usize::MAX; N];
+        let mut best: Option<(f32, usize)> = None;
+        for number in 0..N {
+            let Some(index) = self.draw(shares, &drawn[..number]) else {
+                break;
+            };
+            drawn[number] = index;
+            let cost = cost(index);
+            if best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, index));
+            }
+        }
+        best.map(|(_, index)| index)
     }
 
-    /// By its share, but not `except`.
-    fn draw(&mut self, shares: &[u32], except: usize) -> Option<usize> {
+    /// By its share, but none of `except`.
+    fn draw(&mut self, shares: &[u32], except: &[usize]) -> Option<usize> {
         let candidates = || {
             let shares = shares.iter().enumerate();
-            shares.filter(move |(index, share)| *index != except && **share > 0)
+            shares.filter(|(index, share)| **share > 0 && !except.contains(index))
         };
         let total: u32 = candidates().map(|(_, share)| share).sum();
         let mut left = self.below(total)?;
