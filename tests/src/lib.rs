@@ -1,4 +1,4 @@
-//! The lab: a small internet of network namespaces with clients, attackers, a gateway that runs weir, and two origin
+//! The lab: a small internet of network namespaces with clients, attackers, a gateway that runs weir, and origin
 //! servers. The end-to-end tests and the demo are written with it. It treats weir as a black box: it starts the
 //! binary, and speaks to it through its configuration file, its command line and its sockets.
 //!
@@ -17,6 +17,7 @@ pub mod flood;
 pub mod frame;
 pub mod interrupt;
 pub mod load;
+pub mod names;
 pub mod namespace;
 pub mod origin;
 pub mod pipe;
@@ -30,6 +31,7 @@ pub use client::{Answer, Client, Protocol};
 pub use flood::{Flood, Report, Sources};
 pub use frame::Kind;
 pub use load::{Load, LoadPlan, Stats};
+pub use names::NameServer;
 pub use namespace::Namespace;
 pub use origin::Origin;
 pub use topology::Lab;

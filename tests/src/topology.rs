@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::cleanup::{Guard, PREFIX, Resource, sweep_dead_labs, uninterrupted};
 use crate::client::{Answer, Client, Protocol};
+use crate::names::NameServer;
 use crate::namespace::{Namespace, require_root};
 use crate::origin::Origin;
 use crate::pki::Pki;
@@ -28,8 +29,8 @@ use crate::pki::Pki;
 #[derive(Debug)]
 pub struct Lab {
     // Fields drop in order: what lives inside the namespaces and the directory goes before them.
-    /// The two origin servers, running.
-    pub origins: [Origin; 2],
+    /// The origin servers, running: two, unless more were asked for.
+    pub origins: Vec<Origin>,
     /// Where honest clients are.
     pub clients: Namespace,
     /// Where attackers are.
@@ -44,8 +45,13 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Builds everything and starts the origins. Needs root.
+    /// Builds everything and starts two origins. Needs root.
     pub fn new() -> Result<Self> {
+        Self::with_origins(2)
+    }
+
+    /// The same with `count` origins, `origin-1` to at most `origin-100`.
+    pub fn with_origins(count: u8) -> Result<Self> {
         require_root()?;
         sweep_dead_labs();
         let id = format!(
@@ -68,19 +74,16 @@ impl Lab {
         let gateway = namespace("gw")?;
         let clients = namespace("cl")?;
         let attackers = namespace("at")?;
-        let origins = [namespace("o1")?, namespace("o2")?];
         forgive_spoofing(&gateway)?;
         link_public(&gateway, &clients, 1, CLIENT_HOSTS)?;
         link_public(&gateway, &attackers, 2, ATTACKER_HOSTS)?;
         route_spoofed_back(&gateway)?;
-        for (number, origin) in (1..).zip(&origins) {
-            link_origin(&gateway, origin, number)?;
-        }
-        let [first, second] = origins;
-        let origins = [
-            Origin::start("origin-1", first)?,
-            Origin::start("origin-2", second)?,
-        ];
+        let origin = |number: u8| {
+            let namespace = namespace(&format!("o{number}"))?;
+            link_origin(&gateway, &namespace, number)?;
+            Origin::start(format!("origin-{number}"), namespace)
+        };
+        let origins = (1..=count).map(origin).collect::<Result<_>>()?;
         Ok(Self {
             origins,
             clients,
@@ -91,6 +94,21 @@ impl Lab {
             directory,
             _directory_guard: directory_guard,
         })
+    }
+
+    /// Starts a name server in the gateway; a weir that starts after this asks it and no other.
+    pub fn name_server(&self) -> Result<NameServer> {
+        let server = NameServer::start(&self.gateway)?;
+        let file = self.resolv_conf();
+        uninterrupted(|| {
+            std::fs::write(file, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        })?;
+        Ok(server)
+    }
+
+    /// What weir has in place of the host's `/etc/resolv.conf`, if it is there.
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.directory.join("resolv.conf")
     }
 
     /// The lab's directory: `bpf` is a bpffs of its own, `run` and `state` are weir's.
@@ -185,7 +203,7 @@ pub fn gateway_address(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// What the origin `number` (1 or 2) listens on.
+/// What the origin `number` (from 1) listens on.
 pub fn origin_url(number: u8) -> String {
     format!("http://{}:{}", host_v4(10 + number, 2), crate::origin::PORT)
 }

@@ -136,6 +136,31 @@ impl Client {
         in_chunks(networks, |networks| self.delete("/v1/allows", networks))
     }
 
+    /// `POST /v1/drain`
+    pub fn drain(&self, request: &api::DrainRequest) -> Result<api::Drained, ClientError> {
+        self.ask(Method::POST, "/v1/drain", Some(json(request)))
+    }
+
+    /// `DELETE /v1/drain`
+    pub fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, ClientError> {
+        let api::DrainRequest { upstream, server } = request;
+        let encoded = |text: &str| -> String {
+            // Everything but what certainly stands for itself in a query (RFC 3986 §3.4).
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+            text.bytes()
+                .map(|b| {
+                    if plain(b) {
+                        char::from(b).to_string()
+                    } else {
+                        format!("%{b:02X}")
+                    }
+                })
+                .collect()
+        };
+        let query = format!("upstream={}&server={}", encoded(upstream), encoded(server));
+        self.ask(Method::DELETE, &format!("/v1/drain?{query}"), None)
+    }
+
     /// `POST /v1/reload`
     pub fn reload(&self) -> Result<api::Reloaded, ClientError> {
         let answer = self.exchange(Method::POST, "/v1/reload", None)?;

@@ -57,6 +57,12 @@ pub trait Control {
     /// Removes networks from the allowlist.
     fn disallow(&self, request: &api::NetworksRequest) -> Result<api::Changed, Failure>;
 
+    /// Leaves an origin server out; it finishes what it has. Holds over reloads, not over restarts.
+    fn drain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure>;
+
+    /// Takes it in again.
+    fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure>;
+
     /// Reads the configuration again. On failure nothing changed.
     fn reload(&self) -> Result<api::Reloaded, api::ReloadFailed>;
 
@@ -84,6 +90,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The request makes no sense: 400.
     Invalid,
+    /// There is no such thing: 404.
+    NotFound,
     /// weir runs without a packet filter, so there are no maps to read or edit: 503.
     NoShield,
     /// The kernel refused: EPERM or EACCES: 403.

@@ -53,6 +53,25 @@ pub(super) fn networks(query: &str) -> Result<api::NetworksRequest, Failure> {
     Ok(request)
 }
 
+/// The query of `DELETE /v1/drain`.
+pub(super) fn server(query: &str) -> Result<api::DrainRequest, Failure> {
+    let (mut upstream, mut server) = (None, None);
+    for pair in pairs(query) {
+        match pair? {
+            ("upstream", value) => upstream = Some(value),
+            ("server", value) => server = Some(value),
+            (other, _) => return Err(unknown_parameter(other, "upstream, server")),
+        }
+    }
+    match (upstream, server) {
+        (Some(upstream), Some(server)) => Ok(api::DrainRequest { upstream, server }),
+        _ => Err(invalid(
+            "which server is missing".to_owned(),
+            "add ?upstream=app&server=10.0.0.11:8080",
+        )),
+    }
+}
+
 fn one_network(text: &str) -> Result<IpNet, Failure> {
     network::parse(text)
         .map(|parsed| parsed.network)

@@ -30,6 +30,8 @@ pub(super) enum Endpoint {
     Allow,
     Disallow,
     Upstreams,
+    Drain,
+    Undrain,
     Reload,
     Health,
     Ready,
@@ -44,7 +46,7 @@ pub(super) struct Answer {
 }
 
 /// Every resource with its methods. HEAD goes wherever GET does (RFC 9110 §9.3.2).
-const ROUTES: [(&str, &[(Method, Endpoint)]); 9] = [
+const ROUTES: [(&str, &[(Method, Endpoint)]); 10] = [
     ("/v1/status", &[(Method::GET, Endpoint::Status)]),
     ("/v1/drops", &[(Method::GET, Endpoint::Drops)]),
     ("/v1/sources", &[(Method::GET, Endpoint::Sources)]),
@@ -65,6 +67,13 @@ const ROUTES: [(&str, &[(Method, Endpoint)]); 9] = [
         ],
     ),
     ("/v1/upstreams", &[(Method::GET, Endpoint::Upstreams)]),
+    (
+        "/v1/drain",
+        &[
+            (Method::POST, Endpoint::Drain),
+            (Method::DELETE, Endpoint::Undrain),
+        ],
+    ),
     ("/v1/reload", &[(Method::POST, Endpoint::Reload)]),
     ("/healthz", &[(Method::GET, Endpoint::Health)]),
     ("/readyz", &[(Method::GET, Endpoint::Ready)]),
@@ -83,7 +92,7 @@ pub(super) fn resolve(access: Access, method: &Method, path: &str) -> Result<End
         return Err(Answer::error(
             StatusCode::NOT_FOUND,
             format!("there is no {path}"),
-            "resources are below /v1/: status, drops, sources, blocks, allows, upstreams, reload",
+            "resources are below /v1/: status, drops, sources, blocks, allows, upstreams, drain, reload",
         ));
     };
     let offered = |candidate: &Method| access == Access::Full || *candidate == Method::GET;
@@ -108,7 +117,7 @@ pub(super) fn resolve(access: Access, method: &Method, path: &str) -> Result<End
 impl Endpoint {
     /// Whether the request's content matters.
     pub(super) fn takes_content(self) -> bool {
-        matches!(self, Self::Block | Self::Allow)
+        matches!(self, Self::Block | Self::Allow | Self::Drain)
     }
 
     /// Does it.
@@ -145,6 +154,8 @@ impl Endpoint {
             }
             Self::Unblock => Answer::ok(&control.unblock(&query::networks(query)?)?),
             Self::Disallow => Answer::ok(&control.disallow(&query::networks(query)?)?),
+            Self::Drain => Answer::ok(&control.drain(&parse_drain(content)?)?),
+            Self::Undrain => Answer::ok(&control.undrain(&query::server(query)?)?),
             Self::Reload => match control.reload() {
                 Ok(reloaded) => Answer::ok(&reloaded),
                 Err(failed) => reload_failed(&failed),
@@ -194,6 +205,7 @@ impl From<Failure> for Answer {
     fn from(failure: Failure) -> Self {
         let status = match failure.kind {
             FailureKind::Invalid => StatusCode::BAD_REQUEST,
+            FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::NotPermitted => StatusCode::FORBIDDEN,
             FailureKind::NoShield => StatusCode::SERVICE_UNAVAILABLE,
             FailureKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -238,11 +250,22 @@ fn reload_failed(failed: &api::ReloadFailed) -> Answer {
 }
 
 fn parse<T: DeserializeOwned>(content: &[u8]) -> Result<T, Failure> {
+    parse_like(content, r#"{"networks": ["192.0.2.7"]}"#)
+}
+
+fn parse_drain(content: &[u8]) -> Result<api::DrainRequest, Failure> {
+    parse_like(
+        content,
+        r#"{"upstream": "app", "server": "10.0.0.11:8080"}"#,
+    )
+}
+
+fn parse_like<T: DeserializeOwned>(content: &[u8], example: &str) -> Result<T, Failure> {
     serde_json::from_slice(content).map_err(|error| {
         Failure::new(
             FailureKind::Invalid,
             format!("the content is not what was expected: {error}"),
-            r#"send JSON such as {"networks": ["192.0.2.7"]}"#,
+            format!("send JSON such as {example}"),
         )
     })
 }

@@ -14,8 +14,10 @@ use crate::{clock, tls};
 
 use super::ConfigSource;
 use super::detection::Tally;
+use super::drain;
 use super::feeds::Feeds;
 use super::host::Host;
+use super::origins::Origins;
 use super::rates::DropRate;
 use super::reload;
 use super::sweep::Sweep;
@@ -70,6 +72,7 @@ pub(super) struct ControlPlane {
     pub(super) source: ConfigSource,
     pub(super) settings: RefCell<Rc<Settings>>,
     pub(super) guard: Option<Guard>,
+    pub(super) origins: Origins,
     pub(super) shared: Shared,
     pub(super) counters: Vec<Arc<Counters>>,
     pub(super) detection: Arc<Tally>,
@@ -85,6 +88,7 @@ impl ControlPlane {
         settings: Settings,
         source: ConfigSource,
         guard: Option<Guard>,
+        origins: Origins,
         shared: Shared,
         workers: &Workers,
         detection: Arc<Tally>,
@@ -93,6 +97,7 @@ impl ControlPlane {
             source,
             settings: RefCell::new(Rc::new(settings)),
             guard,
+            origins,
             shared,
             counters: workers.counters(),
             detection,
@@ -166,6 +171,14 @@ impl ControlPlane {
         }
     }
 
+    /// Takes the servers over that SRV records name now.
+    pub(super) fn take_services(&self) {
+        let found = self.origins.services();
+        let site = reload::site_with(&self.settings.borrow(), &self.shared, &found);
+        self.shared.site.store(Arc::new(site));
+        self.origins.reloaded();
+    }
+
     /// Reads the configuration again. Everything that can fail is done before anything changes for clients.
     pub(super) fn reload_settings(&self) -> Result<api::Reloaded, api::ReloadFailed> {
         let outcome = self.try_reload();
@@ -216,7 +229,8 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let site = reload::next_site(&wanted, &self.shared.site.load());
+        let found = self.origins.services();
+        let site = reload::next_site(&wanted, &self.shared, &found);
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,
@@ -225,6 +239,7 @@ impl ControlPlane {
             needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
         };
         self.shared.site.store(Arc::new(site));
+        self.origins.reloaded();
         // Two statements: the first borrow lives as long as the one it is in.
         let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
         *self.settings.borrow_mut() = effective;
@@ -352,6 +367,14 @@ impl Control for ControlPlane {
 
     fn upstreams(&self) -> api::Upstreams {
         super::status::upstreams(&self.shared.site.load())
+    }
+
+    fn drain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        drain::set(&self.shared.site.load(), request, true)
+    }
+
+    fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        drain::set(&self.shared.site.load(), request, false)
     }
 
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {

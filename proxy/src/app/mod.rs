@@ -6,6 +6,7 @@
 //! | `detect` | adds up what workers report and writes blocks into the kernel |
 //! | `sweep` | removes expired list entries |
 //! | `feeds` | reads files of networks to block and writes them into the kernel |
+//! | `origins` | checks the health of origin servers and looks their names up |
 //! | `access-log` | writes access log lines |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
@@ -14,10 +15,13 @@
 
 mod control;
 mod detection;
+mod drain;
 mod feeds;
 mod host;
+mod origins;
 mod rates;
 mod reload;
+mod secret;
 mod status;
 mod sweep;
 mod unguard;
@@ -40,6 +44,7 @@ use crate::{admin, cache, clock, net, telemetry, tls};
 pub use tls::CertificateError;
 
 use control::{ControlPlane, Guard};
+use origins::Origins;
 use workers::{Exit, Shared, Workers};
 
 /// Bound of the queue from workers to detection, in reports. A worker sends at most 40 a second.
@@ -105,14 +110,26 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
+    let secret = secret::load(&settings.process.state_dir)?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
-        site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
+        site: Arc::new(ArcSwap::from_pointee(reload::first_site(
+            &settings, &secret,
+        ))),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
+        secret,
     };
+    let origins = Origins::start(&shared.site)?;
+    origins.ready().await;
+    let found = origins.services();
+    if !found.is_empty() {
+        let site = reload::site_with(&settings, &shared, &found);
+        shared.site.store(Arc::new(site));
+        origins.reloaded();
+    }
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;
     let sockets = listen_all(&settings, sockets)?;
@@ -124,7 +141,7 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         .transpose()?;
 
     let control = Rc::new(ControlPlane::new(
-        settings, source, guard, shared, &workers, detection,
+        settings, source, guard, origins, shared, &workers, detection,
     ));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
@@ -173,6 +190,7 @@ async fn supervise(
     upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     sampling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let guarded = control.is_guarded();
+    let mut found = control.origins.found();
     loop {
         tokio::select! {
             received = signals.next() => match received {
@@ -188,6 +206,7 @@ async fn supervise(
                     notify_systemd(&[sd_notify::NotifyState::Ready]);
                 }
             },
+            Ok(()) = found.changed() => control.take_services(),
             exit = workers.next_exit() => return Ending::WorkerLost(exit),
             _ = upkeep.tick(), if guarded => control.upkeep(),
             _ = sampling.tick(), if guarded => control.take_samples(),

@@ -2,26 +2,46 @@
 
 use std::sync::Arc;
 
-use crate::balance::Upstream;
+use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Upstream, UpstreamSettings};
 use crate::config::Settings;
 use crate::http::Site;
 use crate::{clock, detect, route};
 
+use super::origins::Services;
+use super::workers::Shared;
+
 /// The site of a starting weir.
-pub(super) fn first_site(settings: &Settings) -> Site {
+pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Site {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
-    build(settings, &[], rules, 1)
+    build(settings, &[], rules, 1, secret)
 }
 
-/// The site that follows `current`.
-pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
+/// The site that follows the current one. `found` are the servers that services stand for.
+pub(super) fn next_site(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+    let current = shared.site.load();
     // The same rules stay the same object: what detection counted by them goes on counting.
     let rules = if current.rules.settings() == settings.detect {
         Arc::clone(&current.rules)
     } else {
         Arc::new(detect::Rules::new(settings.detect.clone()))
     };
-    build(settings, &current.upstreams, rules, current.generation + 1)
+    let settings = with_services(settings, found);
+    let generation = current.generation + 1;
+    build(
+        &settings,
+        &current.upstreams,
+        rules,
+        generation,
+        &shared.secret,
+    )
+}
+
+/// The current site with other servers found. The configuration is the same, so its generation is.
+pub(super) fn site_with(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+    Site {
+        generation: shared.site.load().generation,
+        ..next_site(settings, shared, found)
+    }
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
@@ -55,6 +75,7 @@ fn build(
     known: &[Arc<Upstream>],
     rules: Arc<detect::Rules>,
     generation: u64,
+    secret: &Secret,
 ) -> Site {
     let now = clock::now();
     let upstreams = settings
@@ -63,8 +84,11 @@ fn build(
         .map(|wanted| {
             known
                 .iter()
-                .find(|upstream| upstream.settings == *wanted)
-                .map_or_else(|| Arc::new(Upstream::new(wanted.clone(), now)), Arc::clone)
+                .find(|upstream| upstream.settings.name == wanted.name)
+                .map_or_else(
+                    || Arc::new(Upstream::new(wanted.clone(), secret.clone(), now)),
+                    |known| follow(known, wanted),
+                )
         })
         .collect();
     Site {
@@ -72,5 +96,66 @@ fn build(
         upstreams,
         rules,
         generation,
+    }
+}
+
+/// The same upstream if nothing changed, else one that keeps what is known of the servers that stay.
+fn follow(known: &Arc<Upstream>, wanted: &UpstreamSettings) -> Arc<Upstream> {
+    if known.settings == *wanted {
+        Arc::clone(known)
+    } else {
+        Arc::new(known.succeeded_by(wanted.clone()))
+    }
+}
+
+/// Adds the servers that services stand for, as many as an upstream may have.
+fn with_services(settings: &Settings, found: &Services) -> Settings {
+    let mut settings = settings.clone();
+    for upstream in &mut settings.upstreams {
+        for service in &upstream.services {
+            for server in found.get(service).into_iter().flatten() {
+                let known = &mut upstream.servers;
+                let same =
+                    |known: &ServerSettings| known.host == server.host && known.port == server.port;
+                if known.len() < SERVERS_MAX && !known.iter().any(same) {
+                    known.push(server.clone());
+                }
+            }
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn found_servers_are_added_once_and_no_more_than_there_may_be() {
+        let text = r#"
+            [[listen]]
+            address = "[::]:80"
+            [[upstream]]
+            name = "app"
+            servers = ["http://a:80", "srv+http://few", "srv+http://many", "srv+http://none"]
+            [[route]]
+            upstream = "app"
+        "#;
+        let settings = crate::config::parse(text, Path::new("weir.toml")).expect("valid");
+        let server = |host: &str, port| ServerSettings {
+            host: host.to_owned(),
+            port,
+            weight: 1,
+        };
+        let mut found = Services::new();
+        found.insert("few".to_owned(), vec![server("a", 80), server("b", 80)]);
+        let few = with_services(&settings, &found).upstreams.remove(0);
+        assert_eq!(few.servers, [server("a", 80), server("b", 80)]);
+        let many = (1..=400).map(|port| server("c", port)).collect();
+        found.insert("many".to_owned(), many);
+        let many = with_services(&settings, &found).upstreams.remove(0);
+        assert_eq!(many.servers.len(), SERVERS_MAX);
     }
 }

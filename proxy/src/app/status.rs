@@ -68,22 +68,22 @@ pub(super) fn upstreams(site: &Site) -> api::Upstreams {
 fn upstream(upstream: &Upstream) -> api::Upstream {
     let now = clock::now();
     let servers = upstream.servers.iter().enumerate().map(|(index, server)| {
-        let ejected = match upstream.health(index, now) {
-            Health::Healthy => None,
-            Health::Ejected(left) => Some(left.as_secs_f64()),
+        let (health, ejected, reason) = match upstream.health(index, now) {
+            Health::Healthy => (api::Health::Healthy, None, None),
+            Health::Ejected(left) => (api::Health::Ejected, Some(left.as_secs_f64()), None),
+            Health::Unhealthy(reason) => (api::Health::Unhealthy, None, Some(reason.to_string())),
+            Health::Drained => (api::Health::Drained, None, None),
         };
         api::Server {
             server: server.authority.clone(),
             weight: server.settings.weight,
-            health: if ejected.is_some() {
-                api::Health::Ejected
-            } else {
-                api::Health::Healthy
-            },
+            health,
             ejected_for_seconds: ejected,
+            reason,
             requests: server.requests.load(Relaxed),
             failures: server.failures.load(Relaxed),
             connections: server.connections.load(Relaxed) as u64,
+            in_flight: server.in_flight().into(),
         }
     });
     api::Upstream {

@@ -1,70 +1,27 @@
-//! Which origin server gets a request. Decides only: connections live in `http`.
+//! Which origin server gets a request, and which get none for now. Decides only: connections, probes and name look-ups
+//! live in `http` and `net`, which tell what they saw.
 
+mod budget;
+mod hash;
 mod health;
-mod round_robin;
+mod jitter;
+mod latency;
+mod pick;
+mod server;
+mod settings;
 mod upstream;
 
-pub use round_robin::{RoundRobin, Tried};
-pub use upstream::{Attempt, Health, OriginServer, Upstream};
+pub use hash::{Key, Secret};
+pub use health::{Attempt, Health, Turn};
+pub use jitter::{fraction, jittered};
+pub use pick::{Picker, Tried, Wish};
+pub use server::{InFlight, OriginServer};
+pub use settings::{
+    EjectSettings, Expect, HashOn, HealthSettings, Policy, ProbeKind, RetrySettings,
+    ServerSettings, StickySettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+};
+pub use upstream::Upstream;
 
-use std::time::Duration;
-
-/// Most servers an upstream may have: requests remember the servers they tried in 64 bits. Configuration refuses more;
-/// servers past it would never be picked.
-pub const SERVERS_MAX: usize = 64;
-
-/// One `[[upstream]]`: a group of origin servers that serve the same content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// Unique name.
-    pub name: String,
-    /// At least one, at most [`SERVERS_MAX`].
-    pub servers: Vec<ServerSettings>,
-    /// Passive ejection.
-    pub eject: EjectSettings,
-    /// Bounds towards each origin server.
-    pub limits: UpstreamLimits,
-    /// Timeouts towards each origin server.
-    pub timeouts: UpstreamTimeouts,
-}
-
-/// One origin server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSettings {
-    /// Host name or address literal, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Share of requests relative to the upstream's other servers. 1 to 256, default 1.
-    pub weight: u32,
-}
-
-/// `eject`: when a server is left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EjectSettings {
-    /// Failures in a row (connect error, connection lost before a response) that eject. Default 5; a refused or timed-out connect counts.
-    pub failures: u32,
-    /// How long. Default 30 s. After it the server is tried again; the first failure then ejects it anew.
-    pub duration: Duration,
-    /// Most servers of the upstream that may be ejected at once, in percent, rounded down, but one of two or more.
-    /// 0 ejects none. Default 50; the servers that fail beyond it go on being tried.
-    pub max_percent: u32,
-}
-
-/// `limits` of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamLimits {
-    /// Connections to each server, over all workers. Default 1000; over it: 503 with `connection_limit_reached`.
-    pub connections: usize,
-}
-
-/// `timeouts` of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamTimeouts {
-    /// Name look-up and TCP connect. Default 1 s; over it: 504.
-    pub connect: Duration,
-    /// Request sent to response head, and between parts of the response content. Default 30 s; over it: 504 or a reset.
-    pub response: Duration,
-    /// How long an unused connection is kept. Default 60 s.
-    pub idle: Duration,
-}
+/// Most servers an upstream may have. Requests remember the servers they tried in as many bits, and a look-up table
+/// names a server in a byte. Configuration refuses more; servers past it would never be picked.
+pub const SERVERS_MAX: usize = 256;

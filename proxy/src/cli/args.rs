@@ -71,6 +71,10 @@ pub(super) enum Command {
     List(ListArgs),
     /// Show upstreams and their servers
     Upstreams(FormatArgs),
+    /// Give an origin server no new requests; it finishes those it has. Holds over reloads
+    Drain(ServerArgs),
+    /// Give it requests again
+    Undrain(ServerArgs),
     /// Say whether this host is fit to run the shield, and what to do where it is not
     Doctor(FormatArgs),
     /// Take the shield off the interfaces and remove its pins
@@ -182,6 +186,13 @@ pub(super) struct NetworksArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Upstream and server, as `weir upstreams` shows them
+    #[arg(value_name = "NAME/SERVER")]
+    pub(super) server: String,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Only this list
     #[arg(value_enum)]
@@ -238,6 +249,8 @@ mod tests {
             "weir list block --json",
             "weir list allow",
             "weir upstreams --json",
+            "weir drain app/10.0.0.11:8080",
+            "weir undrain app/[2001:db8::1]:80 --run-dir /run/x",
             "weir doctor",
             "weir doctor -c weir.toml --json",
             "weir detach",
@@ -257,6 +270,7 @@ mod tests {
             "weir sources --top -1",
             "weir sources 192.0.2.1 192.0.2.2",
             "weir list deny",
+            "weir drain",
             "weir allow 192.0.2.1 --force",
         ] {
             assert_eq!(

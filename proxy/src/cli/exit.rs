@@ -136,7 +136,7 @@ impl From<Failure> for CliError {
         let exit = match failure.kind {
             FailureKind::Invalid => Exit::Usage,
             FailureKind::NotPermitted => Exit::NotPermitted,
-            FailureKind::NoShield | FailureKind::Failed => Exit::Failed,
+            FailureKind::NotFound | FailureKind::NoShield | FailureKind::Failed => Exit::Failed,
         };
         Self::new(exit, failure.error, failure.hint)
     }

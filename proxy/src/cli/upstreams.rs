@@ -37,10 +37,10 @@ pub(super) fn write(upstreams: &[api::Upstream], out: &mut Out) -> io::Result<()
         ("OPEN", Align::Right),
         ("HEALTH", Align::Left),
     ]);
-    let mut ejected = 0;
+    let mut out_of_use = 0;
     for upstream in upstreams {
         for server in &upstream.servers {
-            ejected += usize::from(server.health == api::Health::Ejected);
+            out_of_use += usize::from(server.health != api::Health::Healthy);
             table.row([
                 upstream.name.clone(),
                 server.server.clone(),
@@ -54,17 +54,24 @@ pub(super) fn write(upstreams: &[api::Upstream], out: &mut Out) -> io::Result<()
         }
     }
     table.write(out)?;
-    if ejected > 0 {
-        out.line(out.tone(Tone::Alarm, &format!("{ejected} server(s) left out")))?;
+    if out_of_use > 0 {
+        out.line(out.tone(Tone::Alarm, &format!("{out_of_use} server(s) left out")))?;
     }
     Ok(())
 }
 
 fn health(server: &api::Server) -> String {
-    match (server.health, server.ejected_for_seconds) {
-        (api::Health::Healthy, _) => "healthy".to_owned(),
-        (api::Health::Ejected, None) => "ejected".to_owned(),
-        (api::Health::Ejected, Some(left)) => format!("ejected, {} left", units::duration(left)),
+    match server.health {
+        api::Health::Healthy => "healthy".to_owned(),
+        api::Health::Drained => "drained".to_owned(),
+        api::Health::Ejected => server.ejected_for_seconds.map_or_else(
+            || "ejected".to_owned(),
+            |left| format!("ejected, {} left", units::duration(left)),
+        ),
+        api::Health::Unhealthy => server.reason.as_ref().map_or_else(
+            || "unhealthy".to_owned(),
+            |reason| format!("unhealthy: {reason}"),
+        ),
     }
 }
 
@@ -78,9 +85,11 @@ mod tests {
             weight: 1,
             health: ejected_for_seconds.map_or(api::Health::Healthy, |_| api::Health::Ejected),
             ejected_for_seconds,
+            reason: None,
             requests,
             failures: 0,
             connections: 2,
+            in_flight: 0,
         }
     }
 

@@ -45,6 +45,23 @@ pub(super) fn origin_url(text: &str) -> Result<(String, u16), Refusal> {
     }
 }
 
+/// What the URL of a service begins with.
+pub(super) const SERVICE: &str = "srv+http://";
+
+/// `"srv+http://_http._tcp.example.com"` → the name whose SRV records are servers (RFC 2782).
+pub(super) fn service(text: &str) -> Result<String, Refusal> {
+    let name = text.strip_prefix(SERVICE).unwrap_or_default();
+    let name = name.strip_suffix('/').unwrap_or(name);
+    if is_host_name(name) {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err(Refusal::invalid(
+            "not the name of a service",
+            "write srv+http:// and a name without port, such as \"srv+http://_http._tcp.example.com\"",
+        ))
+    }
+}
+
 /// Whether `text` is a name of letters, digits, `-`, `_` in labels of 1 to 63 characters, 253 in all, whose last label
 /// is not a number (RFC 1123 §2.1, and `_`, which container networks use).
 pub(super) fn is_host_name(text: &str) -> bool {
@@ -122,6 +139,22 @@ mod tests {
                 expected,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn services_are_names_without_port() {
+        for (text, expected) in [
+            (
+                "srv+http://_http._tcp.Example.com",
+                Some("_http._tcp.example.com"),
+            ),
+            ("srv+http://app/", Some("app")),
+            ("srv+http://app:80", None),
+            ("srv+http://", None),
+            ("srv+http://10.0.0.1", None),
+        ] {
+            assert_eq!(service(text).ok().as_deref(), expected, "{text}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! Opens connections to origin servers.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -13,7 +15,7 @@ use super::pool::{Lease, Link, Open, Pool, Server};
 
 /// A new connection to `server`, within its limits and `timeouts.connect`.
 pub(super) async fn connect(pool: &Rc<Pool>, server: &Server) -> Result<Lease, Fault> {
-    let open = server.open().ok_or(Fault::ConnectionLimitReached)?;
+    let open = pool.open(server).ok_or(Fault::ConnectionLimitReached)?;
     let timeout = server.upstream.settings.timeouts.connect;
     let stream = tokio::time::timeout(timeout, dial(server))
         .await
@@ -21,20 +23,18 @@ pub(super) async fn connect(pool: &Rc<Pool>, server: &Server) -> Result<Lease, F
     handshake(stream, pool, server, open).await
 }
 
-/// Looks the name up and tries its addresses in turn.
+/// Tries the addresses that its name has, in turn, and begins with another each time.
 async fn dial(server: &Server) -> Result<TcpStream, Fault> {
-    let settings = &server.origin().settings;
-    if let Ok(address) = settings.host.parse::<IpAddr>() {
-        return dial_address(SocketAddr::new(address, settings.port)).await;
+    let origin = server.origin();
+    // Names are looked up elsewhere; only the first request after a reload may come too early.
+    while !origin.is_looked_up() {
+        tokio::time::sleep(LOOKUP_POLL).await;
     }
-    let addresses = tokio::net::lookup_host((settings.host.as_str(), settings.port))
-        .await
-        .map_err(|error| {
-            tracing::debug!(origin = server.origin().authority, %error, "look-up failed");
-            Fault::DnsError
-        })?;
+    let addresses = origin.addresses();
+    let first = origin.connections.load(Ordering::Relaxed);
     let mut outcome = Err(Fault::DnsError);
-    for address in addresses {
+    for number in 0..addresses.len() {
+        let address = addresses[first.wrapping_add(number) % addresses.len()];
         outcome = dial_address(address).await;
         if outcome.is_ok() {
             break;
@@ -92,6 +92,7 @@ fn connect_fault(error: &io::Error) -> Fault {
     }
 }
 
+const LOOKUP_POLL: Duration = Duration::from_millis(10);
 /// Read buffer and so the largest response head, per connection.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Field lines in a response head; over it: 502.

@@ -24,7 +24,9 @@ pub(crate) enum Fault {
     DestinationNotFound,
     /// The request came through this weir before.
     ProxyLoopDetected,
-    /// Connections to the server are at their limit.
+    /// Every server is drained or unhealthy.
+    DestinationUnavailable,
+    /// Connections to the servers are at their limit, and so is the number of requests that wait for one, or how long.
     ConnectionLimitReached,
     /// The origin server's name cannot be looked up.
     DnsError,
@@ -98,9 +100,9 @@ impl Fault {
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::DestinationNotFound => StatusCode::NOT_FOUND,
-            Self::ConnectionLimitReached | Self::ProxyInternalError => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::DestinationUnavailable
+            | Self::ConnectionLimitReached
+            | Self::ProxyInternalError => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ProxyLoopDetected
             | Self::DnsError
@@ -125,6 +127,10 @@ impl Fault {
             Self::ContentIncomplete => (REQUEST_ERROR, "request content incomplete\n"),
             Self::DestinationNotFound => ("weir; error=destination_not_found", "no such site\n"),
             Self::ProxyLoopDetected => ("weir; error=proxy_loop_detected", "proxy loop\n"),
+            Self::DestinationUnavailable => (
+                "weir; error=destination_unavailable",
+                "no origin available\n",
+            ),
             Self::ConnectionLimitReached => (
                 "weir; error=connection_limit_reached",
                 "origin at its connection limit\n",
@@ -178,6 +184,7 @@ impl Fault {
             | Self::ContentIncomplete => Who::Client,
             Self::DestinationNotFound
             | Self::ProxyLoopDetected
+            | Self::DestinationUnavailable
             | Self::ConnectionLimitReached
             | Self::ProxyInternalError => Who::Proxy,
             Self::DnsError
@@ -244,7 +251,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 25] = [
+    const ALL: [Fault; 26] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -259,6 +266,7 @@ mod tests {
         Fault::ContentIncomplete,
         Fault::DestinationNotFound,
         Fault::ProxyLoopDetected,
+        Fault::DestinationUnavailable,
         Fault::ConnectionLimitReached,
         Fault::DnsError,
         Fault::ConnectionTimeout,

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method, Request, Response, Uri};
 use hyper::body::Incoming;
@@ -11,10 +11,10 @@ use hyper::body::Incoming;
 use super::body::{RequestBody, Upload};
 use super::connect::connect;
 use super::fault::{Fault, Retry, Who};
-use super::pool::{Lease, Reuse, Server};
+use super::pool::{Lease, Reuse, Server, Waited};
 use super::served::Served;
 use super::worker::{View, Worker};
-use crate::balance::{Attempt, Tried};
+use crate::balance::{Attempt, Tried, Upstream, Wish};
 use crate::clock;
 
 /// A request head as the origin gets it; kept, so that it can be sent again.
@@ -40,11 +40,12 @@ pub(super) enum Size {
     Some,
 }
 
-/// Whether a request that may have been acted on can be sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Replay {
-    Possible,
-    Impossible,
+/// Where a request is to go.
+pub(super) struct Whither {
+    /// Number of the upstream.
+    pub(super) upstream: usize,
+    /// What decides on the server.
+    pub(super) wish: Wish,
 }
 
 /// An origin's response and the connection it comes over.
@@ -59,87 +60,205 @@ struct Failed {
     unsent: Option<RequestBody>,
 }
 
-/// Asks the servers of `view`'s upstream number `upstream` in turn until one responds. A fault that cannot have had an
-/// effect is retried with the next server; one that may have had is retried only for idempotent requests without content
-/// (RFC 9110 §9.2.2). Ends at the latest when all servers were asked once.
+/// Asks servers of the upstream in turn until one responds. A fault that cannot have had an effect is retried with the next
+/// server; one that may have had is retried only for idempotent requests (RFC 9110 §9.2.2) whose content is still there.
+/// Ends when all servers were asked once, after `retry.attempts` retries, or when the upstream's budget of them is used up.
 pub(super) async fn forward(
     worker: &Rc<Worker>,
     view: &View,
-    upstream: usize,
+    whither: &Whither,
     outgoing: &Outgoing,
     content: Content,
     served: &mut Served,
 ) -> Result<Exchange, Fault> {
-    let group = &view.site.upstreams[upstream];
-    let replay = if content.size == Size::Empty && outgoing.method.is_idempotent() {
-        Replay::Possible
-    } else {
-        Replay::Impossible
-    };
+    let group = &view.site.upstreams[whither.upstream];
     let upload = content.upload;
+    if outgoing.method.is_idempotent() {
+        upload.keep();
+    }
     let mut body = content.body;
-    let mut tried = Tried::default();
-    let mut last = Fault::ConnectionRefused;
+    let mut search = Search::new(worker, view, whither);
+    let mut retries = 0;
     loop {
-        let picked = view.pick(upstream, &mut tried, clock::now());
-        let Some(index) = picked else {
-            return Err(last);
-        };
-        let server = Server {
-            upstream: Arc::clone(group),
-            index,
-        };
+        let server = search.next().await?;
         served.asked(&group.settings.name, &server.origin().authority);
-        let failed = match attempt(worker, &server, outgoing, body, &upload, replay).await {
-            Ok(exchange) => {
-                group.report(index, Attempt::Responded, clock::now());
-                return Ok(exchange);
-            }
+        let failed = match attempt(worker, &server, outgoing, body, &upload).await {
+            Ok(exchange) => return Ok(exchange),
             Err(failed) => failed,
         };
-        blame(&server, failed.fault);
-        last = failed.fault;
-        body = match (failed.fault.retry(), failed.unsent) {
+        let fault = failed.fault;
+        body = match (fault.retry(), failed.unsent) {
             (Retry::Always, Some(unsent)) => unsent,
-            (Retry::Idempotent, _) if replay == Replay::Possible => RequestBody::empty(),
-            _ => return Err(last),
+            (Retry::Idempotent, _) => upload.again().ok_or(fault)?,
+            _ => return Err(fault),
         };
+        search.failed(fault);
+        if fault == Fault::ConnectionLimitReached {
+            served.not_asked();
+            continue;
+        }
+        retries += 1;
+        if retries > group.settings.retry.attempts || !group.may_retry(clock::now()) {
+            return Err(fault);
+        }
     }
 }
 
-/// Holds a failure against the server's health, and says so when that ejects it. A slow or broken response does not
-/// count: one bad resource must not take a whole server out.
-fn blame(server: &Server, fault: Fault) {
-    if fault.who() != Who::Origin || fault.retry() == Retry::Never {
-        return;
+/// The servers for one request, one after the other.
+struct Search<'a> {
+    worker: &'a Rc<Worker>,
+    view: &'a View,
+    whither: &'a Whither,
+    /// Asked, or at their limit.
+    tried: Tried,
+    /// Those asked.
+    asked: Tried,
+    last: Fault,
+    /// A server was at its limit.
+    full: bool,
+    /// When to stop waiting for a connection.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Search<'a> {
+    fn new(worker: &'a Rc<Worker>, view: &'a View, whither: &'a Whither) -> Self {
+        Self {
+            worker,
+            view,
+            whither,
+            tried: Tried::default(),
+            asked: Tried::default(),
+            last: Fault::DestinationUnavailable,
+            full: worker
+                .pool
+                .is_awaited(&view.site.upstreams[whither.upstream]),
+            deadline: None,
+        }
     }
+
+    /// The next server; waits while all that are left have as many connections as they may.
+    async fn next(&mut self) -> Result<Server, Fault> {
+        let Whither { upstream, wish } = *self.whither;
+        let group = &self.view.site.upstreams[upstream];
+        if self.full && self.deadline.is_none() && self.tried == Tried::default() {
+            // Others wait already.
+            self.wait(group).await?;
+        }
+        loop {
+            let picked = self
+                .view
+                .pick(upstream, wish, &mut self.tried, clock::now());
+            if let Some(index) = picked {
+                return Ok(Server {
+                    upstream: Arc::clone(group),
+                    index,
+                });
+            }
+            if !self.full {
+                return Err(self.last);
+            }
+            self.wait(group).await?;
+        }
+    }
+
+    /// Waits for a connection; then what was at its limit may be tried again.
+    async fn wait(&mut self, group: &Arc<Upstream>) -> Result<(), Fault> {
+        let pending = group.settings.timeouts.pending;
+        let deadline = *self.deadline.get_or_insert_with(|| clock::now() + pending);
+        match self.worker.pool.wait(group, deadline).await {
+            Waited::InVain => Err(Fault::ConnectionLimitReached),
+            Waited::Freed => {
+                self.tried = self.asked;
+                self.full = false;
+                Ok(())
+            }
+        }
+    }
+
+    /// The server that came last did not answer.
+    fn failed(&mut self, fault: Fault) {
+        if fault == Fault::ConnectionLimitReached {
+            self.full = true;
+        } else {
+            self.last = fault;
+            self.asked = self.tried;
+        }
+    }
+}
+
+/// Tells the server's health how it answered, and says so when that ejects it.
+fn report(server: &Server, attempt: Attempt, why: &'static str) {
     let group = &server.upstream;
-    if group.report(server.index, Attempt::Failed, clock::now()) {
+    if let Some(ejected) = group.report(server.index, attempt, clock::now()) {
         tracing::warn!(
             upstream = group.settings.name,
             server = server.origin().authority,
-            error = fault.name(),
-            seconds = group.settings.eject.duration.as_secs(),
+            error = why,
+            seconds = ejected.as_secs_f64(),
             "origin server ejected"
         );
     }
 }
 
-/// One server: over an idle connection if there is one, else over a new one. An idle connection may turn out to be
-/// closed; that says nothing of the server, so the request goes out once more over a new one.
+/// Holds a failure against the server. An invalid response is none: one bad resource must not take a whole server out.
+fn blame(server: &Server, fault: Fault, took: Duration) {
+    if fault.who() != Who::Origin {
+        return;
+    }
+    match fault.retry() {
+        Retry::Never if fault != Fault::HttpResponseTimeout => {}
+        Retry::Never => report(server, Attempt::Errored(took), fault.name()),
+        Retry::Always | Retry::Idempotent => report(server, Attempt::Failed, fault.name()),
+    }
+}
+
+/// One server, with the books on it.
 async fn attempt(
     worker: &Rc<Worker>,
     server: &Server,
     outgoing: &Outgoing,
     body: RequestBody,
-    upload: &Upload,
-    replay: Replay,
+    upload: &Rc<Upload>,
+) -> Result<Exchange, Failed> {
+    let in_flight = server.upstream.begin(server.index);
+    let began = clock::now();
+    let outcome = ask(worker, server, outgoing, body, upload).await;
+    // A slow upload is the client's doing.
+    let since = upload.moved().map_or(began, |moved| moved.max(began));
+    let took = clock::now().saturating_duration_since(since);
+    match outcome {
+        Ok(mut exchange) => {
+            let attempt = if exchange.response.status().is_server_error() {
+                Attempt::Errored(took)
+            } else {
+                Attempt::Responded(took)
+            };
+            report(server, attempt, "http_server_error");
+            exchange.lease.in_flight = Some(in_flight);
+            Ok(exchange)
+        }
+        Err(failed) => {
+            blame(server, failed.fault, took);
+            Err(failed)
+        }
+    }
+}
+
+/// Over an idle connection if there is one, else over a new one. An idle connection may turn out to be closed; that says
+/// nothing of the server, so the request goes out once more over a new one.
+async fn ask(
+    worker: &Rc<Worker>,
+    server: &Server,
+    outgoing: &Outgoing,
+    body: RequestBody,
+    upload: &Rc<Upload>,
 ) -> Result<Exchange, Failed> {
     let timeout = server.upstream.settings.timeouts.response;
     let mut body = body;
-    let reuse = match replay {
-        Replay::Possible => Reuse::Any,
-        Replay::Impossible => Reuse::Recent,
+    let reuse = if upload.is_kept() {
+        Reuse::Any
+    } else {
+        Reuse::Recent
     };
     if let Some(lease) = worker.pool.take(server, reuse, clock::now()) {
         let failed = match exchange(lease, outgoing, body, upload, timeout).await {
@@ -148,9 +267,10 @@ async fn attempt(
         };
         body = match failed.unsent {
             Some(unsent) => unsent,
-            None if replay == Replay::Possible && failed.fault.retry() == Retry::Idempotent => {
-                RequestBody::empty()
-            }
+            None if failed.fault.retry() == Retry::Idempotent => match upload.again() {
+                Some(again) => again,
+                None => return Err(failed),
+            },
             None => return Err(failed),
         };
     }

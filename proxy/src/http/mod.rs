@@ -3,6 +3,7 @@
 mod activity;
 mod body;
 mod cached;
+mod choice;
 mod connect;
 mod connection;
 mod fault;
@@ -11,6 +12,7 @@ mod forward;
 mod framing;
 mod pipeline;
 mod pool;
+pub mod probe;
 mod protocol;
 mod served;
 mod server;

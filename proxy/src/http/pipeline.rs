@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{
-    ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
+    ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, SET_COOKIE,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
@@ -13,12 +13,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::activity::Http;
-use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
+use super::body::{FromOrigin, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss};
+use super::choice;
 use super::connection::Connection;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
-use super::forward::{Content, Exchange, Outgoing, Size, forward};
+use super::forward::{Content, Exchange, Outgoing, Size, Whither, forward};
 use super::served::Served;
 use super::target::Target;
 use super::worker::View;
@@ -104,6 +105,8 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
+    let upstream = &view.site.upstreams[route.upstream];
+    let wish = choice::wish(connection, upstream, &request);
     prepare(connection, &mut request, &target, &content, request_id)?;
     let outgoing = Outgoing {
         uri: origin_form(&request.uri),
@@ -111,8 +114,19 @@ async fn answer(
         fields: request.headers,
     };
     let worker = &connection.worker;
-    let exchange = forward(worker, &view, route.upstream, &outgoing, content, served).await?;
-    conclude(connection, route, &target, exchange, miss, served)
+    let whither = Whither {
+        upstream: route.upstream,
+        wish,
+    };
+    let exchange = forward(worker, &view, &whither, &outgoing, content, served).await?;
+    let scheme = connection.client.scheme;
+    let cookie = choice::set_cookie(upstream, wish, exchange.lease.server.index, scheme);
+    let mut answer = conclude(connection, route, &target, exchange, miss, served)?;
+    // After the cache took its copy: the cookie is this client's.
+    answer
+        .fields
+        .extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
+    Ok(answer)
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
@@ -142,13 +156,8 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
     } else {
         Size::Some
     };
-    let upload = Rc::new(Upload::default());
-    let body = RequestBody::new(
-        incoming,
-        limits.body_bytes,
-        limits.body_timeout,
-        Rc::clone(&upload),
-    );
+    let upload = Upload::new(incoming, limits.body_bytes, limits.body_timeout);
+    let body = upload.body();
     Ok(Content { body, upload, size })
 }
 

@@ -58,10 +58,18 @@ impl Served {
         answer
     }
 
-    /// `origin` was asked.
+    /// `origin` is being asked.
     pub(super) fn asked(&mut self, upstream: &str, origin: &str) {
         if let Some(record) = &mut self.record {
+            record.line.attempts = record.line.attempts.saturating_add(1);
             record.line.origin = Some(format!("{upstream}/{origin}").into());
+        }
+    }
+
+    /// The origin that was to be asked could not be: it had as many connections as it may.
+    pub(super) fn not_asked(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.line.attempts = record.line.attempts.saturating_sub(1);
         }
     }
 
@@ -147,6 +155,7 @@ fn line(client: IpAddr, request: &request::Parts, request_id: &HeaderValue) -> L
         referer: field(REFERER),
         user_agent: field(USER_AGENT),
         origin: None,
+        attempts: 0,
         cache: None,
         error: None,
         duration: std::time::Duration::ZERO,

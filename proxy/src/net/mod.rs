@@ -2,11 +2,13 @@
 
 mod admission;
 mod bind;
+mod resolve;
 mod stall;
 mod stream;
 
 pub use admission::{Admission, Permit, Refused};
 pub use bind::{Bound, bind};
+pub use resolve::{Found, LookupError, Resolver, Service};
 pub(crate) use stall::Stall;
 pub(crate) use stream::{ClientStream, Observe};
 

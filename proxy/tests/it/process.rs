@@ -12,6 +12,8 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::client::Client;
+use crate::origin::Origin;
 use crate::weir::PATIENCE;
 
 /// A directory of its own, removed at the end with what is in it.
@@ -141,6 +143,23 @@ fn the_supervisor_hears_of_start_reload_and_stop() {
     weir.signal(Signal::SIGTERM);
     assert_eq!(told(&supervisor), "STOPPING=1\n");
     assert_eq!(weir.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_server_with_a_name_is_found_before_the_first_request() {
+    let scratch = Scratch::new();
+    let address = free();
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    scratch.configure(&address, "");
+    let text = scratch.text("weir.toml");
+    let named = format!("http://localhost:{}", origin.address.port());
+    let text = text.replace("http://127.0.0.1:1", &named);
+    fs::write(scratch.path("weir.toml"), text).unwrap();
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    assert_eq!(told(&supervisor), "READY=1\n");
+    let mut client = Client::connect(address.parse().unwrap());
+    assert_eq!(client.get("/").text(), "ok");
 }
 
 #[test]

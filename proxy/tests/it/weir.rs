@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use weir::balance::{
-    EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    Secret, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
 use weir::http::Site;
@@ -26,6 +26,8 @@ pub struct Setup {
     pub origins: Vec<SocketAddr>,
     pub timeouts: UpstreamTimeouts,
     pub connections: usize,
+    /// What else the upstream has.
+    pub upstream: fn(&mut UpstreamSettings),
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -68,8 +70,10 @@ impl Setup {
                 connect: PATIENCE,
                 response: PATIENCE,
                 idle: PATIENCE,
+                ..UpstreamTimeouts::default()
             },
             connections: 100,
+            upstream: |_| {},
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -94,19 +98,15 @@ impl Setup {
             port: origin.port(),
             weight: 1,
         });
-        let upstream = UpstreamSettings {
-            name: "app".into(),
-            servers: servers.collect(),
-            eject: EjectSettings {
-                failures: 5,
-                duration: Duration::from_secs(30),
-                max_percent: 50,
-            },
+        let mut upstream = UpstreamSettings {
             limits: UpstreamLimits {
                 connections: self.connections,
+                pending: 0,
             },
             timeouts: self.timeouts.clone(),
+            ..UpstreamSettings::new("app", servers.collect())
         };
+        (self.upstream)(&mut upstream);
         let route = RouteSettings {
             host: HostPattern::Exact("a.test".into()),
             path: PathPattern::Prefix("/".into()),
@@ -116,7 +116,11 @@ impl Setup {
         };
         Site {
             routes: Table::new(vec![route]),
-            upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
+            upstreams: vec![Arc::new(Upstream::new(
+                upstream,
+                Secret::new([7; 16]),
+                Instant::now(),
+            ))],
             rules: Arc::new(Rules::new(self.rules.clone())),
             generation,
         }

@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http_body_util::{BodyExt as _, Limited};
@@ -36,8 +37,9 @@ pub const PORT: u16 = 8080;
 /// An origin server and its namespace. Stopped when dropped.
 #[derive(Debug)]
 pub struct Origin {
-    name: &'static str,
+    name: String,
     requests: Arc<AtomicU64>,
+    delay_ms: Arc<AtomicU64>,
     running: Mutex<Option<Running>>,
     namespace: Namespace,
 }
@@ -50,10 +52,11 @@ struct Running {
 
 impl Origin {
     /// Starts listening in `namespace`.
-    pub fn start(name: &'static str, namespace: Namespace) -> Result<Self> {
+    pub fn start(name: impl Into<String>, namespace: Namespace) -> Result<Self> {
         let origin = Self {
-            name,
+            name: name.into(),
             requests: Arc::default(),
+            delay_ms: Arc::default(),
             running: Mutex::default(),
             namespace,
         };
@@ -62,8 +65,13 @@ impl Origin {
     }
 
     /// What its content says.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// From now on takes this long before it answers.
+    pub fn think(&self, milliseconds: u64) {
+        self.delay_ms.store(milliseconds, Ordering::Relaxed);
     }
 
     /// Requests received so far.
@@ -89,10 +97,11 @@ impl Origin {
         let listener = self.namespace.run(listen)??;
         let (stop, stopped) = oneshot::channel();
         let served = Served {
-            name: self.name,
+            name: self.name.as_str().into(),
             requests: Arc::clone(&self.requests),
+            delay_ms: Arc::clone(&self.delay_ms),
         };
-        let thread = self.namespace.spawn(self.name, move || {
+        let thread = self.namespace.spawn(&self.name, move || {
             run(listener, served, stopped).expect("the origin's runtime starts");
         })?;
         *current = Some(Running { stop, thread });
@@ -153,14 +162,19 @@ async fn accept(listener: &TcpListener, served: Served) -> std::io::Result<()> {
 
 #[derive(Debug, Clone)]
 struct Served {
-    name: &'static str,
+    name: Arc<str>,
     requests: Arc<AtomicU64>,
+    delay_ms: Arc<AtomicU64>,
 }
 
 impl Served {
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Content>, hyper::Error> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let name = self.name;
+        let name = &*self.name;
+        let delay_ms = self.delay_ms.load(Ordering::Relaxed);
+        if delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
         // What a proxy should hide: the tests look for it.
         let mut builder = Response::builder()
             .header(SERVER, format!("{name}.internal"))

@@ -13,6 +13,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
@@ -251,6 +253,10 @@ impl<'lab> Weir<'lab> {
             .run(|| {
                 // The thread is in the namespace and so is its child, but /sys and with it the bpffs stay visible:
                 // `ip netns exec` would hide them.
+                let resolv_conf = self.lab.resolv_conf();
+                if resolv_conf.exists() {
+                    put_in_place(&resolv_conf, Path::new("/etc/resolv.conf"))?;
+                }
                 let mut command = Command::new(&self.binary);
                 command
                     .args(arguments)
@@ -261,6 +267,16 @@ impl<'lab> Weir<'lab> {
             })?
             .with_context(|| format!("starting {}", self.binary.display()))
     }
+}
+
+/// Has the calling thread, and who it starts, see `file` as `place`; goes with the thread and its children.
+fn put_in_place(file: &Path, place: &Path) -> std::io::Result<()> {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
+    // Where it is a link, what it leads to.
+    let place = place.canonicalize()?;
+    Ok(mount(Some(file), &place, none, MsFlags::MS_BIND, none)?)
 }
 
 /// Packets that `drops`, an answer of `weir drops --json`, has under `reason`.

@@ -7,6 +7,7 @@
     reason = "the lab measures real time, spawns on its own runtimes and is not part of the proxy"
 )]
 
+mod balancing;
 mod cache;
 mod cookies;
 mod detection;
@@ -19,6 +20,7 @@ mod lab;
 mod lifecycle;
 mod limits;
 mod lists;
+mod names;
 mod path_mtu;
 mod reload;
 mod sanity;

@@ -4,6 +4,7 @@
 //! the words of the contract. The kernel's clock is monotonic, so times are told relative to the answer.
 
 mod counters;
+mod drain;
 mod lists;
 mod status;
 
@@ -13,6 +14,7 @@ pub use counters::{
     Drops, InterfaceTally, OutcomeTally, Sample, Source, SourceDrops, SourceOrder, Sources,
     SourcesQuery, Tally, Verdict,
 };
+pub use drain::{DrainRequest, Drained};
 pub use lists::{BlockRequest, Change, ChangeKind, Changed, Entries, Entry, List, NetworksRequest};
 pub use status::{
     Attack, Cache, Connections, Detect, Feed, Health, Interface, Listener, Mode, Responses, Server,

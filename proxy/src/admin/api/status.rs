@@ -232,14 +232,20 @@ pub struct Server {
     pub weight: u32,
     /// Whether it gets requests.
     pub health: Health,
-    /// How much longer it is left out; `null` when healthy.
+    /// How much longer it is left out; `null` unless ejected.
     pub ejected_for_seconds: Option<f64>,
+    /// Why health checks fail; `null` unless they do.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// Requests sent to it.
     pub requests: u64,
     /// Requests that failed there.
     pub failures: u64,
     /// Open connections to it.
     pub connections: u64,
+    /// Requests that have not come to the end of their response.
+    #[serde(default)]
+    pub in_flight: u64,
 }
 
 /// Whether a server gets requests.
@@ -250,4 +256,8 @@ pub enum Health {
     Healthy,
     /// It is left out for a while.
     Ejected,
+    /// It fails its health checks.
+    Unhealthy,
+    /// An operator took it out.
+    Drained,
 }

@@ -5,6 +5,16 @@ use std::cell::RefCell;
 use super::super::{Control, Failure, FailureKind, api, view};
 use weir_common::Totals;
 
+fn drained(request: &api::DrainRequest, drained: bool) -> api::Drained {
+    api::Drained {
+        upstream: request.upstream.clone(),
+        server: request.server.clone(),
+        drained,
+        changed: true,
+        in_flight: 0,
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Fake {
     blocked: RefCell<Vec<api::Entry>>,
@@ -55,6 +65,17 @@ impl Control for Fake {
 
     fn upstreams(&self) -> api::Upstreams {
         api::Upstreams { upstreams: vec![] }
+    }
+
+    fn drain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        Ok(drained(request, true))
+    }
+
+    fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
+        if request.upstream == "none" {
+            return Err(Failure::new(FailureKind::NotFound, "no upstream", "look"));
+        }
+        Ok(drained(request, false))
     }
 
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {

@@ -18,6 +18,26 @@ fn every_route_answers_with_its_status_and_json() {
         ("GET /v1/allows", "", "503", r#""hint":"set one""#),
         ("GET /v1/upstreams", "", "200", r#""upstreams":[]"#),
         (
+            "POST /v1/drain",
+            r#"{"upstream":"app","server":"a:80"}"#,
+            "200",
+            r#""drained":true"#,
+        ),
+        ("POST /v1/drain", r#"{"upstream":"app"}"#, "400", "server"),
+        (
+            "DELETE /v1/drain?upstream=app&server=%5B::1%5D:80",
+            "",
+            "200",
+            r#""server":"[::1]:80","drained":false"#,
+        ),
+        ("DELETE /v1/drain?upstream=app", "", "400", "missing"),
+        (
+            "DELETE /v1/drain?upstream=none&server=a",
+            "",
+            "404",
+            "no upstream",
+        ),
+        (
             "POST /v1/allows",
             r#"{"networks":["192.0.2.7"]}"#,
             "403",

@@ -173,6 +173,14 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Elements, if this is a list; says nothing otherwise.
+    pub(in crate::config) fn elements_if_list(&self) -> Option<impl Iterator<Item = Node<'a>>> {
+        let DeValue::Array(array) = self.value else {
+            return None;
+        };
+        Some(self.elements(array))
+    }
+
     /// The table, if this is one; says nothing otherwise.
     pub(in crate::config) fn inline_table(&self) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.value else {

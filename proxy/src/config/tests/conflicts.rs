@@ -139,18 +139,37 @@ fn lists_larger_than_the_kernels_tables_are_refused() {
 }
 
 #[test]
-fn an_upstream_has_at_most_64_servers() {
+fn an_upstream_has_at_most_256_servers() {
     let servers = |count: usize| {
         let urls: Vec<String> = (0..count)
-            .map(|n| format!("\"http://10.0.0.{n}\""))
+            .map(|n| format!("\"http://10.0.0.1:{}\"", n + 1))
             .collect();
         format!(
             "{BASE}[[upstream]]\nname = \"b\"\nservers = [{}]",
             urls.join(", ")
         )
     };
-    valid(&servers(64));
-    let told = invalid(&servers(65));
+    valid(&servers(256));
+    let told = invalid(&servers(257));
     assert_eq!(told.problems.len(), 1);
-    assert_eq!(told.problems[0].key, "upstream[1].servers[64]");
+    assert_eq!(told.problems[0].key, "upstream[1].servers[256]");
+}
+
+#[test]
+fn what_only_one_policy_or_check_uses_is_refused_beside_another() {
+    let upstream =
+        |line: &str| format!("[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]\n{line}");
+    for (line, expected) in [
+        (
+            "hash_on = \"uri\"",
+            "11: upstream[1].hash_on = \"uri\": only balance = \"maglev\" hashes (hint: set that, or remove it)",
+        ),
+        (
+            "health = { expect = [200] }",
+            "11: upstream[1].health.expect = [200]: a check that only connects asks for nothing \
+             (hint: add path = \"/healthz\", or remove it)",
+        ),
+    ] {
+        assert_eq!(report(&upstream(line)), expected);
+    }
 }

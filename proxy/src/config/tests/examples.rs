@@ -7,6 +7,7 @@ use weir_common::Policy;
 use weir_common::settings::CookieMode;
 
 use super::{BASE, invalid, valid};
+use crate::balance::UpstreamSettings;
 use crate::config::load;
 use crate::net::Transport;
 use crate::route::{HostPattern, PathPattern};
@@ -179,6 +180,8 @@ fn the_minimal_file_gets_the_documented_defaults() {
     assert_eq!(settings.drain, Duration::from_secs(30));
     let upstream = &settings.upstreams[0];
     assert_eq!(upstream.servers[0].weight, 1);
+    let UpstreamSettings { name, servers, .. } = upstream.clone();
+    assert_eq!(*upstream, UpstreamSettings::new(name, servers));
     assert_eq!(upstream.eject.failures, 5);
     assert_eq!(upstream.limits.connections, 1000);
     assert_eq!(upstream.timeouts.connect, Duration::from_secs(1));

@@ -20,14 +20,7 @@ fn keys_of_later_versions_are_refused_as_such() {
         ),
         (
             "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]",
-            &[
-                "hash_on = \"uri\"",
-                "sticky = {}",
-                "health = {}",
-                "retry = {}",
-                "tls = {}",
-                "send_proxy_protocol = \"off\"",
-            ],
+            &["tls = {}", "send_proxy_protocol = \"off\""],
         ),
         (
             "[[route]]\npath = \"/x\"\nupstream = \"app\"",
@@ -87,11 +80,6 @@ fn values_of_later_versions_are_refused_as_such() {
         |line: &str| format!("[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]\n{line}");
     let rule = |line: &str| format!("[[detect]]\nname = \"r\"\nlimit = 1\nwindow = \"1s\"\n{line}");
     for (text, line, hint) in [
-        (
-            upstream("balance = \"maglev\""),
-            11,
-            "supported: \"round-robin\"",
-        ),
         (
             upstream("protocol = \"h2\""),
             11,

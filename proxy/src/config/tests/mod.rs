@@ -2,6 +2,7 @@
 
 #![allow(clippy::too_many_lines, reason = "tables of cases")]
 
+mod balancing;
 mod conflicts;
 mod examples;
 mod files;

@@ -423,6 +423,21 @@ fn bounds_are_inclusive_and_named() {
             "from 0 to 100",
         ),
         (
+            &upstream("retry.attempts = 0"),
+            &upstream("retry.attempts = 11"),
+            "from 0 to 10",
+        ),
+        (
+            &upstream("health.interval = \"100ms\""),
+            &upstream("health.interval = \"99ms\""),
+            "from 100ms to 1h",
+        ),
+        (
+            &upstream("health = { path = \"/\", expect = [599] }"),
+            &upstream("health = { path = \"/\", expect = [600] }"),
+            "from 100 to 599",
+        ),
+        (
             &upstream("timeouts.connect = \"10ms\""),
             &upstream("timeouts.connect = \"9ms\""),
             "from 10ms to 5m",

@@ -1,16 +1,18 @@
 //! Request content on its way to the origin.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BoxError;
+use crate::clock;
 use crate::http::fault::Fault;
 use crate::http::fields;
 use crate::net::Stall;
@@ -18,72 +20,112 @@ use crate::net::Stall;
 /// Request content: the client's, within its limits. An error in it aborts the exchange with the origin, so that the
 /// origin never takes a part for the whole.
 pub(in crate::http) struct RequestBody {
-    incoming: Option<Incoming>,
-    /// Bytes that may still come.
-    left: u64,
-    silent: Stall,
     upload: Rc<Upload>,
+    /// Which of the upload's bodies this is; only the last one gets anything.
+    number: u32,
+    /// Kept part that comes next.
+    next: usize,
+    silent: Stall,
 }
 
-/// How the content of a request is doing; read by whoever waits for the response.
-#[derive(Debug, Default)]
+/// The content of a request, shared by its bodies (one for each time it is sent) and read by whoever waits for the
+/// response.
 pub(in crate::http) struct Upload {
+    source: RefCell<Source>,
+    /// Number of the last body.
+    bodies: Cell<u32>,
+    timeout: Duration,
     /// Why the content ended early.
     fault: Cell<Option<Fault>>,
     /// The origin's connection asked for content and the client has none yet.
     waits_for_client: Cell<bool>,
     /// Parts that went to the origin's connection.
     parts: Cell<u64>,
+    /// When the last one did.
+    moved: Cell<Option<Instant>>,
+}
+
+struct Source {
+    incoming: Option<Incoming>,
+    /// Bytes that may still come.
+    left: u64,
+    kept: Kept,
+}
+
+/// The parts so far, so that they can be sent again.
+struct Kept {
+    parts: Vec<Part>,
+    bytes: usize,
+    /// Whether these are all of them.
+    extent: Extent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    All,
+    None,
+}
+
+enum Part {
+    Data(Bytes),
+    Trailers(HeaderMap),
 }
 
 impl RequestBody {
-    /// At most `bytes_max` bytes; a client that is silent longer than `timeout` while content is due has failed.
-    pub(in crate::http) fn new(
-        incoming: Incoming,
-        bytes_max: u64,
-        timeout: Duration,
-        upload: Rc<Upload>,
-    ) -> Self {
+    fn of(upload: Rc<Upload>) -> Self {
+        upload.bodies.set(upload.bodies.get() + 1);
         Self {
-            incoming: (!incoming.is_end_stream()).then_some(incoming),
-            left: bytes_max,
-            silent: Stall::new(timeout),
+            number: upload.bodies.get(),
+            next: 0,
+            silent: Stall::new(upload.timeout),
             upload,
         }
-    }
-
-    /// No content.
-    pub(in crate::http) fn empty() -> Self {
-        Self {
-            incoming: None,
-            left: 0,
-            silent: Stall::new(Duration::ZERO),
-            upload: Rc::default(),
-        }
-    }
-
-    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.incoming = None;
-        self.upload.fault.set(Some(fault));
-        self.upload.waits_for_client.set(false);
-        Poll::Ready(Some(Err(fault.explanation().into())))
-    }
-
-    fn pass(&mut self, mut frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.upload.parts.set(self.upload.parts.get() + 1);
-        if let Some(data) = frame.data_ref() {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => return self.fail(Fault::ContentTooLarge),
-            }
-        } else if let Some(trailers) = frame.trailers_mut() {
-            fields::trailers_to_origin(trailers);
-        }
-        Poll::Ready(Some(Ok(frame)))
     }
 }
 
 impl Upload {
+    /// At most `bytes_max` bytes; a client that is silent longer than `timeout` while content is due has failed.
+    pub(in crate::http) fn new(incoming: Incoming, bytes_max: u64, timeout: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            source: RefCell::new(Source {
+                incoming: (!incoming.is_end_stream()).then_some(incoming),
+                left: bytes_max,
+                kept: Kept {
+                    parts: Vec::new(),
+                    bytes: 0,
+                    extent: Extent::None,
+                },
+            }),
+            bodies: Cell::new(0),
+            timeout,
+            fault: Cell::new(None),
+            waits_for_client: Cell::new(false),
+            parts: Cell::new(0),
+            moved: Cell::new(None),
+        })
+    }
+
+    /// The content, to be sent for the first time.
+    pub(in crate::http) fn body(self: &Rc<Self>) -> RequestBody {
+        RequestBody::of(Rc::clone(self))
+    }
+
+    /// From now on what goes by is kept, up to [`KEPT_BYTES_MAX`], so that it can be sent again.
+    pub(in crate::http) fn keep(&self) {
+        self.source.borrow_mut().kept.extent = Extent::All;
+    }
+
+    /// The content from its beginning, to be sent once more; `None` if it is not all there. Ends the body before.
+    pub(in crate::http) fn again(self: &Rc<Self>) -> Option<RequestBody> {
+        let all = self.source.borrow().kept.extent == Extent::All;
+        (all && self.fault.get().is_none()).then(|| RequestBody::of(Rc::clone(self)))
+    }
+
+    /// Whether the content could be sent again as far as it went.
+    pub(in crate::http) fn is_kept(&self) -> bool {
+        self.source.borrow().kept.extent == Extent::All
+    }
+
     /// Why the content ended early, if it did.
     pub(in crate::http) fn fault(&self) -> Option<Fault> {
         self.fault.get()
@@ -98,6 +140,99 @@ impl Upload {
     pub(in crate::http) fn progress(&self) -> u64 {
         self.parts.get()
     }
+
+    /// When content moved last; `None` = there was none.
+    pub(in crate::http) fn moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+
+    fn passed(&self) {
+        self.parts.set(self.parts.get() + 1);
+        self.moved.set(Some(clock::now()));
+    }
+
+    fn fail(&self, source: &mut Source, fault: Fault) -> BoxError {
+        source.incoming = None;
+        self.fault.set(Some(fault));
+        self.waits_for_client.set(false);
+        fault.explanation().into()
+    }
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.incoming {
+            Some(incoming) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Kept {
+    /// Keeps `frame`, or gives up for good when it is too much.
+    fn push(&mut self, frame: &Frame<Bytes>) {
+        if self.extent == Extent::None {
+            return;
+        }
+        let part = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Part::data(data),
+            (None, Some(trailers)) => Part::Trailers(trailers.clone()),
+            (None, None) => return,
+        };
+        self.bytes += part.bytes();
+        if self.bytes > KEPT_BYTES_MAX {
+            self.extent = Extent::None;
+            self.parts = Vec::new();
+        } else {
+            self.parts.push(part);
+        }
+    }
+
+    /// Bytes of content from part number `next` on.
+    fn left(&self, next: usize) -> u64 {
+        let parts = self.parts.iter().skip(next);
+        parts.map(|part| part.data_bytes() as u64).sum()
+    }
+}
+
+impl Part {
+    /// A small part is copied: it is a window on a read buffer, which would stay alive with it.
+    fn data(data: &Bytes) -> Self {
+        Self::Data(if data.len() < COPY_BELOW_BYTES {
+            Bytes::copy_from_slice(data)
+        } else {
+            data.clone()
+        })
+    }
+
+    fn frame(&self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data.clone()),
+            Self::Trailers(trailers) => Frame::trailers(trailers.clone()),
+        }
+    }
+
+    fn data_bytes(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Trailers(_) => 0,
+        }
+    }
+
+    /// What it counts: itself, and what there is around it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len() + PART_OVERHEAD_BYTES,
+            Self::Trailers(trailers) => trailers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.len() + PART_OVERHEAD_BYTES)
+                .sum(),
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -109,36 +244,73 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
+        let upload = &*this.upload;
+        if this.number != upload.bodies.get() {
+            return Poll::Ready(Some(Err("sent again over another connection".into())));
+        }
+        let mut source = upload.source.borrow_mut();
+        let source = &mut *source;
+        if let Some(part) = source.kept.parts.get(this.next) {
+            this.next += 1;
+            upload.passed();
+            return Poll::Ready(Some(Ok(part.frame())));
+        }
+        let Some(incoming) = &mut source.incoming else {
             return Poll::Ready(None);
         };
         let polled = Pin::new(incoming).poll_frame(context);
-        this.upload.waits_for_client.set(polled.is_pending());
-        match polled {
-            Poll::Pending => match this.silent.poll_waiting(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(()) => this.fail(Fault::ContentTimeout),
-            },
-            Poll::Ready(outcome) => {
-                this.silent.progressed();
-                match outcome {
-                    None => Poll::Ready(None),
-                    Some(Ok(frame)) => this.pass(frame),
-                    Some(Err(_)) => this.fail(Fault::ContentIncomplete),
+        upload.waits_for_client.set(polled.is_pending());
+        let outcome = match polled {
+            Poll::Pending => {
+                std::task::ready!(this.silent.poll_waiting(context));
+                return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTimeout))));
+            }
+            Poll::Ready(outcome) => outcome,
+        };
+        this.silent.progressed();
+        let Some(outcome) = outcome else {
+            source.incoming = None;
+            return Poll::Ready(None);
+        };
+        let Ok(mut frame) = outcome else {
+            return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentIncomplete))));
+        };
+        upload.passed();
+        if let Some(data) = frame.data_ref() {
+            match source.left.checked_sub(data.len() as u64) {
+                Some(left) => source.left = left,
+                None => {
+                    return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTooLarge))));
                 }
             }
+        } else if let Some(trailers) = frame.trailers_mut() {
+            fields::trailers_to_origin(trailers);
         }
+        source.kept.push(&frame);
+        this.next = source.kept.parts.len();
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        let source = self.upload.source.borrow();
+        self.next >= source.kept.parts.len() && source.is_end_stream()
     }
 
     /// Exact when the client declared a length: then the origin gets that `Content-Length`, else chunks.
     fn size_hint(&self) -> SizeHint {
-        match &self.incoming {
-            Some(incoming) => incoming.size_hint(),
-            None => SizeHint::with_exact(0),
+        let source = self.upload.source.borrow();
+        let kept = source.kept.left(self.next);
+        let mut hint = source.size_hint();
+        if let Some(exact) = hint.exact() {
+            return SizeHint::with_exact(kept + exact);
         }
+        hint.set_lower(hint.lower() + kept);
+        hint
     }
 }
+
+/// Content that is kept for one request, so that it can be sent again; more is sent once.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+/// About what a part takes beside its bytes.
+const PART_OVERHEAD_BYTES: usize = 64;
+const COPY_BELOW_BYTES: usize = 4096;

@@ -54,7 +54,7 @@ impl Here<'_> {
                 || (server.settings.port == port && named.eq_ignore_ascii_case(host_of(server)))
         };
         let (scheme, authority) = (self.scheme.as_str(), self.authority);
-        let ours = self.upstream.servers.iter().any(is_named);
+        let ours = self.upstream.servers.iter().any(|server| is_named(server));
         ours.then(|| format!("{scheme}://{authority}{path}"))
     }
 
@@ -89,7 +89,7 @@ impl Here<'_> {
                 let domain = value.trim().trim_start_matches('.');
                 let is_named = |server: &OriginServer| domain.eq_ignore_ascii_case(host_of(server));
                 name.trim().eq_ignore_ascii_case("domain")
-                    && self.upstream.servers.iter().any(is_named)
+                    && self.upstream.servers.iter().any(|server| is_named(server))
             })
         };
         // The first part is the cookie itself, whatever it is called.

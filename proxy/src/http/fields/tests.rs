@@ -203,12 +203,10 @@ fn trailers_lose_framing_routing_and_authentication_fields() {
 }
 
 mod responses {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
-    use crate::balance::{
-        EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
-    };
+    use crate::balance::{Secret, ServerSettings, Upstream, UpstreamSettings};
 
     #[allow(clippy::disallowed_methods, reason = "tests: any instant does")]
     fn upstream() -> Upstream {
@@ -217,26 +215,13 @@ mod responses {
             port,
             weight: 1,
         };
-        let settings = UpstreamSettings {
-            name: "app".into(),
-            servers: vec![
-                server("10.0.0.1", 8080),
-                server("app.internal", 80),
-                server("fd00::1", 8080),
-            ],
-            eject: EjectSettings {
-                failures: 1,
-                duration: Duration::ZERO,
-                max_percent: 0,
-            },
-            limits: UpstreamLimits { connections: 1 },
-            timeouts: UpstreamTimeouts {
-                connect: Duration::ZERO,
-                response: Duration::ZERO,
-                idle: Duration::ZERO,
-            },
-        };
-        Upstream::new(settings, Instant::now())
+        let servers = vec![
+            server("10.0.0.1", 8080),
+            server("app.internal", 80),
+            server("fd00::1", 8080),
+        ];
+        let settings = UpstreamSettings::new("app", servers);
+        Upstream::new(settings, Secret::new([7; 16]), Instant::now())
     }
 
     fn received(reveal: bool, lines: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -1,6 +1,8 @@
 //! Connections to origin servers: one worker's own, so nothing here is locked or sent. HTTP/1.1 with keep-alive; the
 //! connection used last is used next, so that surplus ones grow old and go.
 
+mod queue;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,15 +13,20 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 
-use crate::balance::{OriginServer, Upstream};
+use crate::balance::{InFlight, OriginServer, Upstream, jittered};
 use crate::clock;
 use crate::http::body::RequestBody;
+use queue::Queues;
+pub(super) use queue::Waited;
 
 /// One worker's idle connections.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<HashMap<Key, Vec<Idle>, foldhash::fast::RandomState>>,
     reaping: Cell<bool>,
+    queues: Queues,
+    /// Connections made so far: what their ages are spread by.
+    made: Cell<u64>,
 }
 
 /// Which idle connections will do.
@@ -31,7 +38,7 @@ pub(super) enum Reuse {
     Recent,
 }
 
-/// One server of one upstream. The upstream is held, so that its address names it as long as there is a key.
+/// One server of one upstream.
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) upstream: Arc<Upstream>,
@@ -42,6 +49,8 @@ pub(super) struct Server {
 pub(super) struct Lease {
     pub(super) link: Link,
     pub(super) server: Server,
+    /// The request that it is on loan for, as the balancer counts it: until its response is over.
+    pub(super) in_flight: Option<InFlight>,
     pool: Rc<Pool>,
 }
 
@@ -50,10 +59,15 @@ pub(super) struct Lease {
 pub(super) struct Link {
     pub(super) sender: SendRequest<RequestBody>,
     task: AbortHandle,
+    /// Past it, no request goes over it any more.
+    until: Option<Instant>,
 }
 
 /// Counts one open connection to a server over all workers; dropping it uncounts.
-pub(super) struct Open(Server);
+pub(super) struct Open {
+    server: Server,
+    pool: Rc<Pool>,
+}
 
 struct Idle {
     link: Link,
@@ -71,7 +85,7 @@ impl Pool {
     ) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&server.key())?;
-        connections.retain(|connection| !connection.link.sender.is_closed());
+        connections.retain(|connection| connection.link.is_usable(now));
         let oldest = match reuse {
             Reuse::Any => connections.first()?.since,
             Reuse::Recent => now.checked_sub(RECENT)?,
@@ -81,19 +95,44 @@ impl Pool {
             .iter()
             .rposition(|idle| idle.link.sender.is_ready() && idle.since >= oldest)?;
         let connection = connections.remove(ready);
-        Some(self.lease(connection.link, connection.server))
+        // Not the server it was made for: after a reload that may be of the upstream as it was before.
+        Some(self.loan(connection.link, server.clone()))
     }
 
     /// A loan of a connection that was just made.
-    pub(super) fn lease(self: &Rc<Self>, link: Link, server: Server) -> Lease {
+    pub(super) fn lease(self: &Rc<Self>, mut link: Link, server: Server) -> Lease {
+        let number = self.made.get();
+        self.made.set(number + 1);
+        let max_age = server.upstream.settings.timeouts.max_age;
+        link.until = Some(clock::now() + jittered(max_age, number));
+        self.loan(link, server)
+    }
+
+    fn loan(self: &Rc<Self>, link: Link, server: Server) -> Lease {
         Lease {
             link,
             server,
+            in_flight: None,
             pool: Rc::clone(self),
         }
     }
 
+    /// Counts a connection that is to be made, unless the server has as many as it may.
+    pub(super) fn open(self: &Rc<Self>, server: &Server) -> Option<Open> {
+        let connections = &server.origin().connections;
+        let most = server.upstream.settings.limits.connections;
+        if connections.fetch_add(1, Ordering::Relaxed) >= most {
+            connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Open {
+            server: server.clone(),
+            pool: Rc::clone(self),
+        })
+    }
+
     fn put(self: &Rc<Self>, link: Link, server: Server) {
+        let upstream = Arc::clone(&server.upstream);
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(server.key()).or_default();
         if connections.len() >= IDLE_MAX {
@@ -105,6 +144,7 @@ impl Pool {
             since: clock::now(),
         });
         drop(idle);
+        self.queues.freed(&upstream);
         if !self.reaping.replace(true) {
             tokio::task::spawn_local(reap(Rc::clone(self)));
         }
@@ -114,7 +154,7 @@ impl Pool {
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         for connections in idle.values_mut() {
-            connections.retain(|idle| !idle.link.sender.is_closed() && idle.until() > now);
+            connections.retain(|idle| idle.link.is_usable(now) && idle.until() > now);
         }
         idle.retain(|_, connections| !connections.is_empty());
         idle.values().flatten().map(Idle::until).min()
@@ -139,7 +179,7 @@ async fn reap(pool: Rc<Pool>) {
 impl Lease {
     /// Keeps the connection for the next request: the exchange ended whole.
     pub(super) fn give_back(self) {
-        if !self.link.sender.is_closed() {
+        if self.link.is_usable(clock::now()) {
             self.pool.put(self.link, self.server);
         }
     }
@@ -148,7 +188,16 @@ impl Lease {
 impl Link {
     /// `task` runs the connection that `sender` belongs to.
     pub(super) fn new(sender: SendRequest<RequestBody>, task: AbortHandle) -> Self {
-        Self { sender, task }
+        Self {
+            sender,
+            task,
+            until: None,
+        }
+    }
+
+    /// Whether it is alive, as far as can be told, and not too old.
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && self.until.is_none_or(|until| now < until)
     }
 }
 
@@ -160,7 +209,8 @@ impl Drop for Link {
 
 impl Idle {
     fn until(&self) -> Instant {
-        self.since + self.server.idle_timeout()
+        let idle = self.since + self.server.idle_timeout();
+        self.link.until.map_or(idle, |until| idle.min(until))
     }
 }
 
@@ -174,29 +224,22 @@ impl Server {
     }
 
     fn key(&self) -> Key {
-        Key(Arc::as_ptr(&self.upstream).addr(), self.index)
-    }
-
-    /// Counts a connection, unless the server has as many as it may.
-    pub(super) fn open(&self) -> Option<Open> {
-        let connections = &self.origin().connections;
-        if connections.fetch_add(1, Ordering::Relaxed) >= self.upstream.settings.limits.connections
-        {
-            connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Open(self.clone()))
+        Key(Arc::as_ptr(&self.upstream.servers[self.index]).addr())
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.origin().connections.fetch_sub(1, Ordering::Relaxed);
+        let connections = &self.server.origin().connections;
+        connections.fetch_sub(1, Ordering::Relaxed);
+        self.pool.queues.freed(&self.server.upstream);
     }
 }
 
+/// The server's address: a reload that keeps the server keeps its connections. Who has a key holds the server through its
+/// upstream, so no other one gets the address meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key(usize, usize);
+struct Key(usize);
 
 /// Idle connections to one server in one worker; over it the oldest is closed.
 const IDLE_MAX: usize = 64;

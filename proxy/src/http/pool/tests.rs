@@ -3,35 +3,30 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::balance::{
-    EjectSettings, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
-};
+use crate::balance::{Secret, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 
 fn server(idle: Duration) -> Server {
+    let servers = vec![ServerSettings {
+        host: "192.0.2.1".into(),
+        port: 80,
+        weight: 1,
+    }];
     let settings = UpstreamSettings {
-        name: "app".into(),
-        servers: vec![ServerSettings {
-            host: "192.0.2.1".into(),
-            port: 80,
-            weight: 1,
-        }],
-        eject: EjectSettings {
-            failures: 5,
-            duration: Duration::from_secs(30),
-            max_percent: 50,
+        limits: UpstreamLimits {
+            connections: 2,
+            ..UpstreamLimits::default()
         },
-        limits: UpstreamLimits { connections: 2 },
         timeouts: UpstreamTimeouts {
-            connect: Duration::from_secs(1),
-            response: Duration::from_secs(1),
             idle,
+            ..UpstreamTimeouts::default()
         },
+        ..UpstreamSettings::new("app", servers)
     };
     Server {
-        upstream: Arc::new(Upstream::new(settings, clock::now())),
+        upstream: Arc::new(Upstream::new(settings, Secret::new([7; 16]), clock::now())),
         index: 0,
     }
 }
@@ -142,9 +137,10 @@ fn servers_do_not_share_connections() {
 #[test]
 fn open_connections_are_counted_and_limited() {
     let server = server(Duration::from_secs(9));
-    let first = server.open().unwrap();
-    let _second = server.open().unwrap();
-    assert!(server.open().is_none());
+    let pool = Rc::new(Pool::default());
+    let first = pool.open(&server).unwrap();
+    let _second = pool.open(&server).unwrap();
+    assert!(pool.open(&server).is_none());
     drop(first);
-    assert!(server.open().is_some());
+    assert!(pool.open(&server).is_some());
 }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::reports::Reports;
 use super::{Context, Counters};
-use crate::balance::{RoundRobin, Tried};
+use crate::balance::{Picker, Tried, Wish};
 use crate::cache::Store;
 use crate::clock;
 use crate::http::Site;
@@ -52,10 +52,10 @@ pub(in crate::http) struct Worker {
     date: RefCell<Dated>,
 }
 
-/// A site with this worker's place in its rotations.
+/// A site with this worker's way through its upstreams.
 pub(in crate::http) struct View {
     pub(in crate::http) site: Arc<Site>,
-    rotations: Vec<RefCell<RoundRobin>>,
+    pickers: Vec<RefCell<Picker>>,
 }
 
 /// One open connection; dropping it uncounts.
@@ -225,25 +225,26 @@ impl Worker {
 impl View {
     fn new(site: Arc<Site>, worker: usize) -> Self {
         let seed = worker as u64;
-        let rotations = site
+        let pickers = site
             .upstreams
             .iter()
-            .map(|upstream| RefCell::new(RoundRobin::new(upstream, seed)))
+            .map(|upstream| RefCell::new(Picker::new(upstream, seed)))
             .collect();
-        Self { site, rotations }
+        Self { site, pickers }
     }
 
     /// The next server of upstream number `upstream`.
     pub(in crate::http) fn pick(
         &self,
         upstream: usize,
+        wish: Wish,
         tried: &mut Tried,
         now: Instant,
     ) -> Option<usize> {
         let group = &self.site.upstreams[upstream];
-        self.rotations[upstream]
+        self.pickers[upstream]
             .borrow_mut()
-            .pick(group, tried, now)
+            .pick(group, wish, tried, now)
     }
 }
 

@@ -87,14 +87,11 @@ pub struct Counters {
 pub fn run(context: Context) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(LOOKUPS_MAX)
         .build()?;
     let local = LocalSet::new();
     let outcome = local.block_on(&runtime, serve(context));
     // What is left had its time; its guards still need the runtime.
     drop(local);
-    // A name look-up may hang in a thread of its own.
-    runtime.shutdown_background();
     outcome
 }
 
@@ -130,6 +127,3 @@ async fn drained(worker: &Worker, accepting: &mut JoinSet<()>) {
     while accepting.join_next().await.is_some() {}
     worker.idle().await;
 }
-
-/// Name look-ups at a time: the only thing that runs in threads of its own.
-const LOOKUPS_MAX: usize = 8;

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::Line;
 
-/// Combined log format (client, time, request, status, bytes, referer, agent), then host, origin, cache, error, seconds
-/// and request id.
+/// Combined log format (client, time, request, status, bytes, referer, agent), then host, origin, cache, error, attempts,
+/// seconds and request id.
 pub(super) fn text(line: &Line, out: &mut impl Write) -> io::Result<()> {
     let time = humantime::format_rfc3339_millis(line.time);
     write!(out, "{} - - [{time}] \"", line.client)?;
@@ -42,7 +42,12 @@ pub(super) fn text(line: &Line, out: &mut impl Write) -> io::Result<()> {
         }
     }
     let seconds = line.duration.as_secs_f64();
-    writeln!(out, " time={seconds:.6} id={}", line.request_id)
+    let attempts = line.attempts;
+    writeln!(
+        out,
+        " attempts={attempts} time={seconds:.6} id={}",
+        line.request_id
+    )
 }
 
 /// One log line must stay one line, and a quoted text must stay inside its quotes, whatever a client sends.
@@ -72,6 +77,7 @@ pub(super) fn json(line: &Line, out: &mut impl Write) -> io::Result<()> {
         "referer": line.referer,
         "user_agent": line.user_agent,
         "origin": line.origin,
+        "attempts": line.attempts,
         "cache": line.cache,
         "error": line.error,
         "seconds": line.duration.as_secs_f64(),
@@ -101,6 +107,7 @@ pub(super) mod tests {
             referer: None,
             user_agent: Some("curl/8".into()),
             origin: Some("app/10.0.0.1:80".into()),
+            attempts: 1,
             cache: None,
             error: None,
             duration: Duration::from_micros(1500),
@@ -119,7 +126,7 @@ pub(super) mod tests {
         assert_eq!(
             formatted(&line()),
             "198.18.0.1 - - [2023-11-14T22:13:20.000Z] \"GET /x?y=1 HTTP/1.1\" 200 5 - \"curl/8\" \
-             host=\"a.test\" origin=\"app/10.0.0.1:80\" cache=- error=- time=0.001500 id=1f\n"
+             host=\"a.test\" origin=\"app/10.0.0.1:80\" cache=- error=- attempts=1 time=0.001500 id=1f\n"
         );
     }
 

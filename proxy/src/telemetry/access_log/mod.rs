@@ -46,6 +46,8 @@ pub struct Line {
     pub user_agent: Option<Box<str>>,
     /// `upstream/host:port` that answered last.
     pub origin: Option<Box<str>>,
+    /// Origin servers asked for it, the same one perhaps more than once; more than one = it was retried.
+    pub attempts: u32,
     /// As in `Cache-Status`, without the cache's name.
     pub cache: Option<Box<str>>,
     /// As in `Proxy-Status`, without the proxy's name.

@@ -1,5 +1,8 @@
 //! `[[upstream]]`
 
+mod health;
+mod policy;
+
 use std::time::Duration;
 
 use super::origin;
@@ -7,11 +10,10 @@ use super::reader::{Node, Table};
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::{
-    EjectSettings, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    EjectSettings, RetrySettings, SERVERS_MAX, ServerSettings, UpstreamLimits, UpstreamSettings,
+    UpstreamTimeouts,
 };
 
-/// Servers an upstream can have: the balancer keeps those a request has tried in 64 bits.
-const SERVERS_MAX: usize = 64;
 /// Longest name of an upstream, in bytes: it is a metric label and part of `X-Weir-Origin`.
 const NAME_MAX: usize = 64;
 const HOUR: Duration = Duration::from_hours(1);
@@ -31,36 +33,31 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
         node.accept(names.insert(name, node.key(), node.line()))?;
         Some(name.to_owned())
     });
-    let servers = table
-        .required("servers", "[\"http://10.0.0.11:8080\"]")
-        .map_or_else(Vec::new, |node| servers(&node));
+    let list = table.required("servers", "[\"http://10.0.0.11:8080\"]");
+    let services = list.as_ref().map_or_else(Vec::new, services);
+    let servers = list.map_or_else(Vec::new, |node| servers(&node));
     table.choice(
         "protocol",
         (),
         &[("auto", ()), ("http/1.1", ())],
         &["h2", "h2c"],
     );
-    table.choice(
-        "balance",
-        (),
-        &[("round-robin", ())],
-        &["least-requests", "peak-ewma", "random", "maglev"],
-    );
+    let defaults = UpstreamSettings::new("", Vec::new());
     let settings = UpstreamSettings {
         name: name.unwrap_or_default(),
         servers,
+        services,
+        balance: policy::policy(&mut table),
+        sticky: policy::sticky(&mut table),
+        health: health::health(&mut table),
         eject: eject(&mut table),
+        panic_percent: table.integer("panic_percent", defaults.panic_percent, 0..=100),
+        slow_start: table.duration("slow_start", defaults.slow_start, Duration::ZERO..=HOUR),
+        retry: retry(&mut table),
         limits: limits(&mut table),
         timeouts: timeouts(&mut table),
     };
-    table.finish(&[
-        "hash_on",
-        "sticky",
-        "health",
-        "retry",
-        "tls",
-        "send_proxy_protocol",
-    ]);
+    table.finish(&["tls", "send_proxy_protocol"]);
     settings
 }
 
@@ -93,6 +90,7 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
     let mut seen = Unique::new();
     nodes
         .into_iter()
+        .filter(|node| !is_service(node))
         .filter_map(|node| {
             let (url, weight) = server(&node)?;
             let (host, port) = url.read(origin::origin_url)?;
@@ -100,6 +98,27 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
             Some(ServerSettings { host, port, weight })
         })
         .collect()
+}
+
+/// `"srv+http://_http._tcp.example.com"`: servers named by SRV records.
+fn services(list: &Node<'_>) -> Vec<String> {
+    let Some(nodes) = list.elements_if_list() else {
+        return Vec::new();
+    };
+    let mut seen = Unique::new();
+    nodes
+        .filter(is_service)
+        .filter_map(|node| {
+            let name = node.read(origin::service)?;
+            node.accept(seen.insert(name.clone(), node.key(), node.line()))?;
+            Some(name)
+        })
+        .collect()
+}
+
+fn is_service(node: &Node<'_>) -> bool {
+    node.text()
+        .is_some_and(|text| text.starts_with(origin::SERVICE))
 }
 
 /// `"http://…"` or `{ url = "http://…", weight = 3 }`.
@@ -121,46 +140,61 @@ fn server<'a>(node: &Node<'a>) -> Option<(Node<'a>, u32)> {
 }
 
 fn eject(upstream: &mut Table<'_>) -> EjectSettings {
+    let defaults = EjectSettings::default();
+    let longest = Duration::from_millis(100)..=24 * HOUR;
     let mut table = upstream.section("eject");
     let settings = EjectSettings {
-        failures: table.integer("failures", 5, 1..=1000),
-        duration: table.duration(
-            "for",
-            Duration::from_secs(30),
-            Duration::from_millis(100)..=24 * HOUR,
-        ),
-        max_percent: table.integer("max_percent", 50, 0..=100),
+        failures: table.integer("failures", defaults.failures, 1..=1000),
+        error_percent: table.integer("error_percent", defaults.error_percent, 0..=100),
+        window: table.duration("window", defaults.window, Duration::from_secs(1)..=HOUR),
+        min_requests: table.integer("min_requests", defaults.min_requests, 1..=1_000_000),
+        duration: table.duration("for", defaults.duration, longest.clone()),
+        duration_max: table.duration("for_max", defaults.duration_max, longest),
+        max_percent: table.integer("max_percent", defaults.max_percent, 0..=100),
+    };
+    table.finish(&[]);
+    settings
+}
+
+fn retry(upstream: &mut Table<'_>) -> RetrySettings {
+    let defaults = RetrySettings::default();
+    let mut table = upstream.section("retry");
+    let settings = RetrySettings {
+        attempts: table.integer("attempts", defaults.attempts, 0..=10),
+        budget_percent: table.integer("budget_percent", defaults.budget_percent, 0..=100),
     };
     table.finish(&[]);
     settings
 }
 
 fn limits(upstream: &mut Table<'_>) -> UpstreamLimits {
+    let defaults = UpstreamLimits::default();
     let mut table = upstream.section("limits");
     let settings = UpstreamLimits {
-        connections: table.integer("connections", 1000, 1..=1_000_000),
+        connections: table.integer("connections", defaults.connections, 1..=1_000_000),
+        pending: table.integer("pending", defaults.pending, 0..=1_000_000),
     };
-    table.finish(&["pending"]);
+    table.finish(&[]);
     settings
 }
 
 fn timeouts(upstream: &mut Table<'_>) -> UpstreamTimeouts {
+    let short = Duration::from_millis(10)..=Duration::from_mins(5);
+    let defaults = UpstreamTimeouts::default();
     let mut table = upstream.section("timeouts");
     let settings = UpstreamTimeouts {
-        connect: table.duration(
-            "connect",
-            Duration::from_secs(1),
-            Duration::from_millis(10)..=Duration::from_mins(5),
-        ),
+        connect: table.duration("connect", defaults.connect, short.clone()),
+        pending: table.duration("pending", defaults.pending, short),
         response: table.duration(
             "response",
-            Duration::from_secs(30),
+            defaults.response,
             Duration::from_millis(10)..=24 * HOUR,
         ),
-        idle: table.duration(
-            "idle",
-            Duration::from_mins(1),
-            Duration::from_millis(100)..=HOUR,
+        idle: table.duration("idle", defaults.idle, Duration::from_millis(100)..=HOUR),
+        max_age: table.duration(
+            "max_age",
+            defaults.max_age,
+            Duration::from_secs(1)..=24 * HOUR,
         ),
     };
     table.finish(&[]);

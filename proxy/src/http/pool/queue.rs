@@ -1,0 +1,122 @@
+//! Requests that wait for a connection because every server has as many as it may: one queue for each upstream, bounded
+//! in length and time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Pool;
+use crate::balance::Upstream;
+
+/// One worker's queues, by upstream; only those that somebody waits in.
+#[derive(Default)]
+pub(super) struct Queues(RefCell<HashMap<usize, Rc<Queue>, foldhash::fast::RandomState>>);
+
+#[derive(Default)]
+struct Queue {
+    /// At most `limits.pending`.
+    waiting: Cell<usize>,
+    /// Wakes them one after the other.
+    freed: Notify,
+}
+
+/// What came of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) enum Waited {
+    /// There may be a connection now.
+    Freed,
+    /// There was no room to wait, or no time left.
+    InVain,
+}
+
+/// One that waits; dropping it ends that.
+struct Waiting<'a> {
+    queues: &'a Queues,
+    queue: Rc<Queue>,
+    key: usize,
+}
+
+impl Pool {
+    /// Whether requests to `upstream` wait: then a new one must not overtake them.
+    pub(in crate::http) fn is_awaited(&self, upstream: &Arc<Upstream>) -> bool {
+        let queues = self.queues.0.borrow();
+        !queues.is_empty() && queues.contains_key(&key(upstream))
+    }
+
+    /// Waits for a connection to be freed, but not beyond `deadline`.
+    pub(in crate::http) async fn wait(
+        self: &Rc<Self>,
+        upstream: &Arc<Upstream>,
+        deadline: Instant,
+    ) -> Waited {
+        let most = upstream.settings.limits.pending;
+        let Some(waiting) = self.join(upstream, most) else {
+            return Waited::InVain;
+        };
+        let freed = waiting.queue.freed.notified();
+        match tokio::time::timeout_at(deadline.into(), freed).await {
+            Ok(()) => Waited::Freed,
+            Err(_elapsed) => Waited::InVain,
+        }
+    }
+
+    fn join(self: &Rc<Self>, upstream: &Arc<Upstream>, most: usize) -> Option<Waiting<'_>> {
+        let key = key(upstream);
+        let mut queues = self.queues.0.borrow_mut();
+        if most == 0 {
+            return None;
+        }
+        let queue = queues.entry(key).or_insert_with(|| {
+            let queue = Rc::new(Queue::default());
+            tokio::task::spawn_local(tick(Rc::clone(&queue)));
+            queue
+        });
+        if queue.waiting.get() >= most {
+            return None;
+        }
+        queue.waiting.set(queue.waiting.get() + 1);
+        Some(Waiting {
+            queue: Rc::clone(queue),
+            queues: &self.queues,
+            key,
+        })
+    }
+}
+
+impl Queues {
+    /// A connection to a server of `upstream` was given back or closed.
+    pub(super) fn freed(&self, upstream: &Arc<Upstream>) {
+        let queues = self.0.borrow();
+        if let Some(queue) = queues.get(&key(upstream)) {
+            queue.freed.notify_one();
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.queue.waiting.set(self.queue.waiting.get() - 1);
+        if self.queue.waiting.get() == 0 {
+            self.queues.0.borrow_mut().remove(&self.key);
+        }
+    }
+}
+
+/// Connections are counted over all workers, but another worker that closes one cannot say so here: let one that waits
+/// look, now and then.
+async fn tick(queue: Rc<Queue>) {
+    while queue.waiting.get() > 0 {
+        tokio::time::sleep(TICK).await;
+        queue.freed.notify_one();
+    }
+}
+
+fn key(upstream: &Arc<Upstream>) -> usize {
+    Arc::as_ptr(upstream).addr()
+}
+
+const TICK: Duration = Duration::from_millis(5);
