@@ -192,6 +192,8 @@ impl ControlPlane {
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
+        let site = reload::next_site(&wanted, &self.shared.site.load())
+            .map_err(|error| refused(error.to_string(), error.hint))?;
         if let Some(guard) = &self.guard {
             match guard.reconfigure(&wanted.shield) {
                 Ok(()) => guard.feeds.set(&wanted.shield.feeds),
@@ -206,7 +208,6 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let site = reload::next_site(&wanted, &self.shared.site.load());
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,

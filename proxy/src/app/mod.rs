@@ -101,12 +101,13 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
     let tls = server_tls(&settings)?;
+    let site = reload::first_site(&settings)?;
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
-        site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
+        site: Arc::new(ArcSwap::from_pointee(site)),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
@@ -228,7 +229,8 @@ async fn wind_down(
 
 /// Reads the certificates that `settings` name, as a start would.
 pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
-    tls::server_config(&settings.certificates).map(drop)
+    tls::server_config(&settings.certificates)?;
+    tls::origins(&settings.origin_tls).map(drop)
 }
 
 fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {

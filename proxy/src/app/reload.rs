@@ -5,16 +5,17 @@ use std::sync::Arc;
 use crate::balance::Upstream;
 use crate::config::Settings;
 use crate::http::Site;
+use crate::tls::{self, CertificateError};
 use crate::{clock, detect, route};
 
 /// The site of a starting weir.
-pub(super) fn first_site(settings: &Settings) -> Site {
+pub(super) fn first_site(settings: &Settings) -> Result<Site, CertificateError> {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
     build(settings, &[], rules, 1)
 }
 
 /// The site that follows `current`.
-pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
+pub(super) fn next_site(settings: &Settings, current: &Site) -> Result<Site, CertificateError> {
     // The same rules stay the same object: what detection counted by them goes on counting.
     let rules = if current.rules.settings() == settings.detect {
         Arc::clone(&current.rules)
@@ -51,7 +52,9 @@ fn build(
     known: &[Arc<Upstream>],
     rules: Arc<detect::Rules>,
     generation: u64,
-) -> Site {
+) -> Result<Site, CertificateError> {
+    // Read again though nothing else changed: the files may have.
+    let origin_tls = tls::origins(&settings.origin_tls)?;
     let now = clock::now();
     let upstreams = settings
         .upstreams
@@ -63,10 +66,11 @@ fn build(
                 .map_or_else(|| Arc::new(Upstream::new(wanted.clone(), now)), Arc::clone)
         })
         .collect();
-    Site {
+    Ok(Site {
         routes: route::Table::new(settings.routes.clone()),
         upstreams,
+        origin_tls,
         rules,
         generation,
-    }
+    })
 }

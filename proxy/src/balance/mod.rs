@@ -20,6 +20,8 @@ pub struct UpstreamSettings {
     pub name: String,
     /// At least one, at most [`SERVERS_MAX`].
     pub servers: Vec<ServerSettings>,
+    /// What is spoken with them.
+    pub transport: UpstreamTransport,
     /// Passive ejection.
     pub eject: EjectSettings,
     /// Bounds towards each origin server.
@@ -28,9 +30,42 @@ pub struct UpstreamSettings {
     pub timeouts: UpstreamTimeouts,
 }
 
+/// How an upstream's origin servers are spoken with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpstreamTransport {
+    /// `protocol`
+    pub protocol: Protocol,
+}
+
+/// `protocol` of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/2 or HTTP/1.1 over TLS as ALPN says, HTTP/1.1 over cleartext. The default.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 over TLS (RFC 9113 §3.2).
+    H2,
+    /// HTTP/2 over cleartext with prior knowledge (RFC 9113 §3.3).
+    H2c,
+}
+
+/// Scheme of an origin server's URL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Cleartext.
+    #[default]
+    Http,
+    /// TLS.
+    Https,
+}
+
 /// One origin server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
+    /// Whether it speaks TLS.
+    pub scheme: Scheme,
     /// Host name or address literal, without brackets.
     pub host: String,
     /// TCP port.
@@ -61,7 +96,7 @@ pub struct UpstreamLimits {
 /// `timeouts` of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTimeouts {
-    /// Name look-up and TCP connect. Default 1 s; over it: 504.
+    /// Name look-up, TCP connect, TLS handshake and HTTP/2's settings. Default 1 s; over it: 504.
     pub connect: Duration,
     /// Request sent to response head, and between parts of the response content. Default 30 s; over it: 504 or a reset.
     pub response: Duration,

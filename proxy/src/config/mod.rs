@@ -17,6 +17,7 @@ mod shield;
 mod source;
 mod suggest;
 mod syntax;
+mod transport;
 mod unique;
 mod upstream;
 mod value;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub certificates: Vec<crate::tls::CertificateSettings>,
     /// `[[upstream]]`
     pub upstreams: Vec<crate::balance::UpstreamSettings>,
+    /// `tls` of each upstream that has `https://` servers, in the order of `upstreams`.
+    pub origin_tls: Vec<Option<crate::tls::OriginTlsSettings>>,
     /// `[[route]]`, in file order.
     pub routes: Vec<crate::route::RouteSettings>,
     /// `[cache]`
@@ -155,7 +158,7 @@ fn settings(mut root: Table<'_>) -> Settings {
     let (limits, drain) = listen::limits(&mut root);
     let certificates = listen::certificates(&mut root);
     let (listen, addresses) = listen::listeners(&mut root, &limits, certificates.len());
-    let upstreams = upstream::upstreams(&mut root);
+    let (upstreams, origin_tls) = upstream::upstreams(&mut root);
     let routes = route::routes(&mut root, &upstreams);
     let cache = cache::cache(&mut root);
     let detect = detect::rules(&mut root, shield.block_for);
@@ -182,6 +185,7 @@ fn settings(mut root: Table<'_>) -> Settings {
         drain,
         certificates,
         upstreams,
+        origin_tls,
         routes,
         cache,
         detect,

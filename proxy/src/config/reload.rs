@@ -15,6 +15,7 @@ impl Settings {
             drain: _,
             certificates: _,
             upstreams: _,
+            origin_tls: _,
             routes: _,
             cache,
             detect: _,

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use super::origin;
 use super::reader::{Node, Table};
+use super::transport::transport;
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::{
     EjectSettings, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
 };
+use crate::tls::OriginTlsSettings;
 
 /// Servers an upstream can have: the balancer keeps those a request has tried in 64 bits.
 const SERVERS_MAX: usize = 64;
@@ -17,15 +19,21 @@ const NAME_MAX: usize = 64;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// `[[upstream]]`; an element for each table, so that indices are those of the file.
-pub(super) fn upstreams(root: &mut Table<'_>) -> Vec<UpstreamSettings> {
+/// And TLS towards the servers of each.
+pub(super) fn upstreams(
+    root: &mut Table<'_>,
+) -> (Vec<UpstreamSettings>, Vec<Option<OriginTlsSettings>>) {
     let mut names = Unique::new();
     root.sections("upstream")
         .into_iter()
         .map(|table| upstream(table, &mut names))
-        .collect()
+        .unzip()
 }
 
-fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSettings {
+fn upstream<'a>(
+    mut table: Table<'a>,
+    names: &mut Unique<&'a str>,
+) -> (UpstreamSettings, Option<OriginTlsSettings>) {
     let name = table.required("name", "\"app\"").and_then(|node| {
         let name = node.read(name)?;
         node.accept(names.insert(name, node.key(), node.line()))?;
@@ -34,12 +42,7 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
     let servers = table
         .required("servers", "[\"http://10.0.0.11:8080\"]")
         .map_or_else(Vec::new, |node| servers(&node));
-    table.choice(
-        "protocol",
-        (),
-        &[("auto", ()), ("http/1.1", ())],
-        &["h2", "h2c"],
-    );
+    let (transport, tls) = transport(&mut table, &servers);
     table.choice(
         "balance",
         (),
@@ -49,6 +52,7 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
     let settings = UpstreamSettings {
         name: name.unwrap_or_default(),
         servers,
+        transport,
         eject: eject(&mut table),
         limits: limits(&mut table),
         timeouts: timeouts(&mut table),
@@ -58,10 +62,9 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
         "sticky",
         "health",
         "retry",
-        "tls",
         "send_proxy_protocol",
     ]);
-    settings
+    (settings, tls)
 }
 
 fn name(name: &str) -> Result<&str, Refusal> {
@@ -95,9 +98,14 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
         .into_iter()
         .filter_map(|node| {
             let (url, weight) = server(&node)?;
-            let (host, port) = url.read(origin::origin_url)?;
+            let (scheme, host, port) = url.read(origin::origin_url)?;
             url.accept(seen.insert((host.clone(), port), url.key(), url.line()))?;
-            Some(ServerSettings { host, port, weight })
+            Some(ServerSettings {
+                scheme,
+                host,
+                port,
+                weight,
+            })
         })
         .collect()
 }

@@ -5,25 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::body::{RequestBody, Upload};
-use super::connect::connect;
+use super::connect::{self, Speak, connect};
 use super::fault::{Fault, Retry, Who};
-use super::pool::{Lease, Reuse, Server};
+use super::outgoing::Outgoing;
+use super::pool::{Lease, Reuse, Server, h2};
 use super::served::Served;
 use super::worker::{View, Worker};
 use crate::balance::{Attempt, Tried};
 use crate::clock;
-
-/// A request head as the origin gets it; kept, so that it can be sent again.
-pub(super) struct Outgoing {
-    pub(super) method: Method,
-    /// Origin-form.
-    pub(super) uri: Uri,
-    pub(super) fields: HeaderMap,
-}
 
 /// Content that goes with it.
 pub(super) struct Content {
@@ -40,10 +33,14 @@ pub(super) enum Size {
     Some,
 }
 
-/// Whether a request that may have been acted on can be sent again.
+/// Whether a request that was sent can be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Replay {
+    /// Even if it was acted on.
     Possible,
+    /// If it was not acted on.
+    Unprocessed,
+    /// Its content is gone.
     Impossible,
 }
 
@@ -71,10 +68,10 @@ pub(super) async fn forward(
     served: &mut Served,
 ) -> Result<Exchange, Fault> {
     let group = &view.site.upstreams[upstream];
-    let replay = if content.size == Size::Empty && outgoing.method.is_idempotent() {
-        Replay::Possible
-    } else {
-        Replay::Impossible
+    let replay = match content.size {
+        Size::Empty if outgoing.method.is_idempotent() => Replay::Possible,
+        Size::Empty => Replay::Unprocessed,
+        Size::Some => Replay::Impossible,
     };
     let upload = content.upload;
     let mut body = content.body;
@@ -90,7 +87,12 @@ pub(super) async fn forward(
             index,
         };
         served.asked(&group.settings.name, &server.origin().authority);
-        let failed = match attempt(worker, &server, outgoing, body, &upload, replay).await {
+        let target = connect::Target {
+            server: &server,
+            tls: view.site.origin_tls[upstream].as_deref(),
+            speak: Speak::Any,
+        };
+        let failed = match attempt(worker, target, outgoing, body, &upload, replay).await {
             Ok(exchange) => {
                 group.report(index, Attempt::Responded, clock::now());
                 return Ok(exchange);
@@ -100,8 +102,8 @@ pub(super) async fn forward(
         blame(&server, failed.fault);
         last = failed.fault;
         body = match (failed.fault.retry(), failed.unsent) {
-            (Retry::Always, Some(unsent)) => unsent,
-            (Retry::Idempotent, _) if replay == Replay::Possible => RequestBody::empty(),
+            (Retry::Always | Retry::Unprocessed, Some(unsent)) => unsent,
+            (retry, _) if can_repeat(retry, replay) => RequestBody::empty(),
             _ => return Err(last),
         };
     }
@@ -125,41 +127,67 @@ fn blame(server: &Server, fault: Fault) {
     }
 }
 
-/// One server: over an idle connection if there is one, else over a new one. An idle connection may turn out to be
-/// closed; that says nothing of the server, so the request goes out once more over a new one.
+fn can_repeat(retry: Retry, replay: Replay) -> bool {
+    match retry {
+        Retry::Unprocessed => replay != Replay::Impossible,
+        Retry::Idempotent => replay == Replay::Possible,
+        Retry::Always | Retry::Never => false,
+    }
+}
+
+/// One server: over a connection that there is, else over a new one. A used connection may turn out to be closed, and any
+/// may take no more streams; that says nothing of the server, so the request goes out once more.
 async fn attempt(
     worker: &Rc<Worker>,
-    server: &Server,
+    target: connect::Target<'_>,
     outgoing: &Outgoing,
     body: RequestBody,
     upload: &Upload,
     replay: Replay,
 ) -> Result<Exchange, Failed> {
-    let timeout = server.upstream.settings.timeouts.response;
-    let mut body = body;
+    let timeout = target.server.upstream.settings.timeouts.response;
     let reuse = match replay {
         Replay::Possible => Reuse::Any,
-        Replay::Impossible => Reuse::Recent,
+        Replay::Unprocessed | Replay::Impossible => Reuse::Recent,
     };
-    if let Some(lease) = worker.pool.take(server, reuse, clock::now()) {
-        let failed = match exchange(lease, outgoing, body, upload, timeout).await {
-            Ok(exchange) => return Ok(exchange),
-            Err(failed) => failed,
-        };
-        body = match failed.unsent {
-            Some(unsent) => unsent,
-            None if replay == Replay::Possible && failed.fault.retry() == Retry::Idempotent => {
-                RequestBody::empty()
-            }
-            None => return Err(failed),
-        };
+    let now = clock::now();
+    let shared = match target.speak {
+        Speak::Any => worker.pool.stream(target.server, now),
+        Speak::Http1 => None,
+    };
+    let used = shared.or_else(|| worker.pool.take(target.server, reuse, now));
+    let is_used = used.is_some();
+    let lease = match used {
+        Some(lease) => lease,
+        None => match connect(&worker.pool, target).await {
+            Ok(lease) => lease,
+            Err(fault) => return Err(Failed::before_sending(fault, body)),
+        },
+    };
+    let failed = match exchange(lease, outgoing, body, upload, timeout).await {
+        Ok(exchange) => return Ok(exchange),
+        Err(failed) => failed,
+    };
+    if !is_used && failed.fault.retry() != Retry::Unprocessed {
+        return Err(failed);
     }
-    match connect(&worker.pool, server).await {
+    let body = match failed.unsent {
+        Some(unsent) => unsent,
+        None if can_repeat(failed.fault.retry(), replay) => RequestBody::empty(),
+        None => return Err(failed),
+    };
+    match connect(&worker.pool, target).await {
         Ok(lease) => exchange(lease, outgoing, body, upload, timeout).await,
-        Err(fault) => Err(Failed {
+        Err(fault) => Err(Failed::before_sending(fault, body)),
+    }
+}
+
+impl Failed {
+    fn before_sending(fault: Fault, body: RequestBody) -> Self {
+        Self {
             fault,
             unsent: Some(body),
-        }),
+        }
     }
 }
 
@@ -171,14 +199,12 @@ async fn exchange(
     upload: &Upload,
     timeout: Duration,
 ) -> Result<Exchange, Failed> {
-    let mut request = Request::new(body);
-    *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = outgoing.uri.clone();
-    *request.headers_mut() = outgoing.fields.clone();
-    let sent = lease.link.sender.try_send_request(request);
+    let request = outgoing
+        .request(&lease, body)
+        .map_err(|(fault, body)| Failed::before_sending(fault, body))?;
     let outcome = tokio::select! {
         biased;
-        outcome = sent => outcome,
+        outcome = lease.send(request) => outcome,
         () = silence(upload, timeout) => {
             return Err(Failed { fault: Fault::HttpResponseTimeout, unsent: None });
         }
@@ -190,7 +216,10 @@ async fn exchange(
             let fault = upload
                 .fault()
                 .unwrap_or_else(|| response_fault(error.error()));
-            Err(Failed { fault, unsent })
+            Err(Failed {
+                fault,
+                unsent: unsent.map(RequestBody::unsent),
+            })
         }
     }
 }
@@ -217,11 +246,23 @@ async fn silence(upload: &Upload, timeout: Duration) {
 fn response_fault(error: &hyper::Error) -> Fault {
     if error.is_parse_too_large() {
         Fault::HttpResponseHeaderSectionSize
-    } else if error.is_parse() || error.is_parse_status() {
+    } else if error.is_parse()
+        || error.is_parse_status()
+        || h2::is_malformed(error)
+        || is_invalid(error)
+    {
         Fault::HttpProtocolError
+    } else if h2::is_unprocessed(error) {
+        Fault::StreamRefused
     } else if error.is_incomplete_message() {
         Fault::HttpResponseIncomplete
     } else {
         Fault::ConnectionTerminated
     }
+}
+
+/// Whether the byte stream refused what came.
+fn is_invalid(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.is_some_and(|error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData)
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use weir::balance::{
-    EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    EjectSettings, Scheme, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings,
+    UpstreamTimeouts, UpstreamTransport,
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
 use weir::http::Site;
@@ -16,6 +17,7 @@ use weir::http::worker::{Context, Counters, Report, Stop, run};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
 use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
+use weir::tls::OriginTlsSettings;
 
 /// Longest any wait in these tests may take before it counts as a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +26,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Setup {
     pub limits: ClientLimits,
     pub origins: Vec<SocketAddr>,
+    pub transport: UpstreamTransport,
+    /// With it, the origins are `https://`.
+    pub origin_tls: Option<OriginTlsSettings>,
     pub timeouts: UpstreamTimeouts,
     pub connections: usize,
     pub cache: bool,
@@ -64,6 +69,8 @@ impl Setup {
                 connections_per_source: 100,
             },
             origins: origins.to_vec(),
+            transport: UpstreamTransport::default(),
+            origin_tls: None,
             timeouts: UpstreamTimeouts {
                 connect: PATIENCE,
                 response: PATIENCE,
@@ -90,6 +97,11 @@ impl Setup {
     /// A site with one upstream `app` behind one route for everything.
     pub fn site(&self, generation: u64) -> Site {
         let servers = self.origins.iter().map(|origin| ServerSettings {
+            scheme: if self.origin_tls.is_some() {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
             host: origin.ip().to_string(),
             port: origin.port(),
             weight: 1,
@@ -97,6 +109,7 @@ impl Setup {
         let upstream = UpstreamSettings {
             name: "app".into(),
             servers: servers.collect(),
+            transport: self.transport,
             eject: EjectSettings {
                 failures: 5,
                 duration: Duration::from_secs(30),
@@ -117,6 +130,7 @@ impl Setup {
         Site {
             routes: Table::new(vec![route]),
             upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
+            origin_tls: weir::tls::origins(std::slice::from_ref(&self.origin_tls)).unwrap(),
             rules: Arc::new(Rules::new(self.rules.clone())),
             generation,
         }

@@ -1,6 +1,6 @@
 //! Ejection over time, and its bound.
 
-use super::super::{UpstreamLimits, UpstreamTimeouts};
+use super::super::{Scheme, UpstreamLimits, UpstreamTimeouts, UpstreamTransport};
 use super::*;
 
 pub(in super::super) fn upstream(
@@ -9,6 +9,7 @@ pub(in super::super) fn upstream(
     epoch: Instant,
 ) -> Upstream {
     let server = |(n, weight): (usize, &u32)| ServerSettings {
+        scheme: Scheme::Http,
         host: format!("origin-{n}"),
         port: 8080,
         weight: *weight,
@@ -16,6 +17,7 @@ pub(in super::super) fn upstream(
     let settings = UpstreamSettings {
         name: "app".to_owned(),
         servers: weights.iter().enumerate().map(server).collect(),
+        transport: UpstreamTransport::default(),
         eject,
         limits: UpstreamLimits { connections: 10 },
         timeouts: UpstreamTimeouts {
@@ -172,6 +174,7 @@ fn authority_puts_brackets_around_ipv6_only() {
     ] {
         let host = host.to_owned();
         let server = OriginServer::new(ServerSettings {
+            scheme: Scheme::Http,
             host,
             port: 80,
             weight: 1,

@@ -25,7 +25,6 @@ fn keys_of_later_versions_are_refused_as_such() {
                 "sticky = {}",
                 "health = {}",
                 "retry = {}",
-                "tls = {}",
                 "send_proxy_protocol = \"off\"",
             ],
         ),
@@ -93,19 +92,9 @@ fn values_of_later_versions_are_refused_as_such() {
             "supported: \"round-robin\"",
         ),
         (
-            upstream("protocol = \"h2\""),
-            11,
-            "supported: \"auto\", \"http/1.1\"",
-        ),
-        (
             "[[listen]]\naddress = \"[::]:81\"\nhttp = [\"1.1\", \"3\"]".to_owned(),
             10,
             "supported: \"1.1\", \"2\"",
-        ),
-        (
-            "[[upstream]]\nname = \"b\"\nservers = [\"https://b\"]".to_owned(),
-            10,
-            "use http://",
         ),
         (
             "[[route]]\npath = \"~^/a$\"\nupstream = \"app\"".to_owned(),

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use super::BoxError;
 use crate::http::fault::Fault;
 use crate::http::fields;
+use crate::http::pool::h2::Stream;
 use crate::net::Stall;
 
 /// Request content: the client's, within its limits. An error in it aborts the exchange with the origin, so that the
@@ -23,6 +24,8 @@ pub(in crate::http) struct RequestBody {
     left: u64,
     silent: Stall,
     upload: Rc<Upload>,
+    /// The stream it goes over, if a connection is shared: its place is taken until the content has gone.
+    stream: Option<Rc<Stream>>,
 }
 
 /// How the content of a request is doing; read by whoever waits for the response.
@@ -49,6 +52,7 @@ impl RequestBody {
             left: bytes_max,
             silent: Stall::new(timeout),
             upload,
+            stream: None,
         }
     }
 
@@ -59,14 +63,27 @@ impl RequestBody {
             left: 0,
             silent: Stall::new(Duration::ZERO),
             upload: Rc::default(),
+            stream: None,
         }
+    }
+
+    /// It goes over `stream`.
+    pub(in crate::http) fn hold(&mut self, stream: Rc<Stream>) {
+        self.stream = Some(stream);
+    }
+
+    /// It has not gone after all.
+    pub(in crate::http) fn unsent(mut self) -> Self {
+        self.stream = None;
+        self
     }
 
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.incoming = None;
         self.upload.fault.set(Some(fault));
         self.upload.waits_for_client.set(false);
-        Poll::Ready(Some(Err(fault.explanation().into())))
+        // HTTP/2 sends the reason on (RFC 9113 §8.1); HTTP/1.1 can only close.
+        Poll::Ready(Some(Err(Box::new(h2::Error::from(h2::Reason::CANCEL)))))
     }
 
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

@@ -105,6 +105,7 @@ const END_TO_END: [HeaderName; 17] = [
 /// What weir calls itself in `Via` (RFC 9110 §7.6.3), after the version it received.
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 weir");
 const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 weir");
+const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2.0 weir");
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,9 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use super::relocate::relocate;
 use super::request::{X_FORWARDED_FOR, X_REQUEST_ID};
-use super::{VIA_HTTP_1_0, VIA_HTTP_1_1, remove_forbidden_trailers, remove_hop_by_hop, tokens};
+use super::{
+    VIA_HTTP_1_0, VIA_HTTP_1_1, VIA_HTTP_2, remove_forbidden_trailers, remove_hop_by_hop, tokens,
+};
 use crate::balance::Upstream;
 use crate::http::fields::Scheme;
 
@@ -40,10 +42,10 @@ pub(in crate::http) fn to_client(
         remove_identity(fields);
         relocate(fields, origin.upstream, scheme, authority);
     }
-    let via = if version == Version::HTTP_10 {
-        VIA_HTTP_1_0
-    } else {
-        VIA_HTTP_1_1
+    let via = match version {
+        Version::HTTP_10 => VIA_HTTP_1_0,
+        Version::HTTP_2 => VIA_HTTP_2,
+        _ => VIA_HTTP_1_1,
     };
     fields.append(VIA, via);
 }

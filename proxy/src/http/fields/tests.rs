@@ -207,12 +207,14 @@ mod responses {
 
     use super::*;
     use crate::balance::{
-        EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+        EjectSettings, Scheme as OriginScheme, ServerSettings, Upstream, UpstreamLimits,
+        UpstreamSettings, UpstreamTimeouts, UpstreamTransport,
     };
 
     #[allow(clippy::disallowed_methods, reason = "tests: any instant does")]
     fn upstream() -> Upstream {
         let server = |host: &str, port| ServerSettings {
+            scheme: OriginScheme::Http,
             host: host.into(),
             port,
             weight: 1,
@@ -224,6 +226,7 @@ mod responses {
                 server("app.internal", 80),
                 server("fd00::1", 8080),
             ],
+            transport: UpstreamTransport::default(),
             eject: EjectSettings {
                 failures: 1,
                 duration: Duration::ZERO,

@@ -1,5 +1,8 @@
-//! Connections to origin servers: one worker's own, so nothing here is locked or sent. HTTP/1.1 with keep-alive; the
-//! connection used last is used next, so that surplus ones grow old and go.
+//! Connections to origin servers: one worker's own, so nothing here is locked or sent. HTTP/1.1 connections are lent for one
+//! exchange each, and the one used last is used next, so that surplus ones grow old and go. HTTP/2 connections are shared.
+
+pub(super) mod h1;
+pub(super) mod h2;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,18 +11,49 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-use tokio::task::AbortHandle;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::sync::Notify;
 
 use crate::balance::{OriginServer, Upstream};
 use crate::clock;
 use crate::http::body::RequestBody;
+use h1::Idle;
 
-/// One worker's idle connections.
+/// One worker's connections that wait for requests.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<HashMap<Key, Vec<Idle>, foldhash::fast::RandomState>>,
+    shared: RefCell<HashMap<Key, Shelf, foldhash::fast::RandomState>>,
     reaping: Cell<bool>,
+}
+
+/// What there is to share of one server.
+struct Shelf {
+    server: Server,
+    connections: Vec<Rc<h2::Shared>>,
+    /// Told when the connection that is being made is there, or will not be.
+    dialing: Option<Rc<Notify>>,
+    /// The server chose HTTP/1.1 in ALPN.
+    speaks_http1: bool,
+    used: Instant,
+}
+
+/// What came of asking for a stream.
+pub(super) enum Joined {
+    /// Here is one.
+    Stream(Lease),
+    /// A connection is being made: wait for this, then ask again.
+    Wait(Rc<Notify>),
+    /// Make a connection; others wait for it as long as this lives. `None`: the server speaks HTTP/1.1, nobody waits.
+    Dial(Option<Dialing>),
+}
+
+/// A connection is being made that will be shared.
+pub(super) struct Dialing {
+    pool: Rc<Pool>,
+    server: Server,
 }
 
 /// Which idle connections will do.
@@ -38,31 +72,24 @@ pub(super) struct Server {
     pub(super) index: usize,
 }
 
-/// A connection on loan for one exchange. Dropped, it is closed: only a whole exchange gives it back.
+/// A connection or a stream of one, on loan for one exchange. Dropped, it is closed or reset: only a whole exchange gives
+/// it back.
 pub(super) struct Lease {
-    pub(super) link: Link,
+    link: Link,
     pub(super) server: Server,
     pool: Rc<Pool>,
 }
 
-/// A connection and the task that runs it. Dropped, it is closed at once. Dropping the sender alone would not do: hyper
-/// finishes the request first, and an origin that answered early or never may take no more of it.
-pub(super) struct Link {
-    pub(super) sender: SendRequest<RequestBody>,
-    task: AbortHandle,
+pub(super) enum Link {
+    Http1(h1::Link),
+    Http2(Rc<h2::Stream>),
 }
 
 /// Counts one open connection to a server over all workers; dropping it uncounts.
 pub(super) struct Open(Server);
 
-struct Idle {
-    link: Link,
-    server: Server,
-    since: Instant,
-}
-
 impl Pool {
-    /// An idle connection to `server` that is alive as far as can be told. `now` is when it is wanted.
+    /// An idle HTTP/1.1 connection to `server` that is alive as far as can be told. `now` is when it is wanted.
     pub(super) fn take(
         self: &Rc<Self>,
         server: &Server,
@@ -71,21 +98,81 @@ impl Pool {
     ) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&server.key())?;
-        connections.retain(|connection| !connection.link.sender.is_closed());
+        connections.retain(|connection| !connection.link.is_closed());
         let oldest = match reuse {
             Reuse::Any => connections.first()?.since,
             Reuse::Recent => now.checked_sub(RECENT)?,
         };
-        // One that is not ready still reads the end of its last response or writes the rest of its last request.
         let ready = connections
             .iter()
-            .rposition(|idle| idle.link.sender.is_ready() && idle.since >= oldest)?;
+            .rposition(|idle| idle.link.is_ready() && idle.since >= oldest)?;
         let connection = connections.remove(ready);
         Some(self.lease(connection.link, connection.server))
     }
 
-    /// A loan of a connection that was just made.
-    pub(super) fn lease(self: &Rc<Self>, link: Link, server: Server) -> Lease {
+    /// A stream of a connection to `server` that has room at `now`. Connections are filled in order, so that surplus ones
+    /// become idle and go.
+    pub(super) fn stream(self: &Rc<Self>, server: &Server, now: Instant) -> Option<Lease> {
+        let mut shared = self.shared.borrow_mut();
+        let shelf = shared.get_mut(&server.key())?;
+        let connection = shelf.connections.iter().find(|one| one.has_room(now))?;
+        shelf.used = now;
+        Some(self.lend(Link::Http2(connection.stream()), server.clone()))
+    }
+
+    /// A stream, or how to come to one.
+    pub(super) fn join(self: &Rc<Self>, server: &Server, now: Instant) -> Joined {
+        if let Some(lease) = self.stream(server, now) {
+            return Joined::Stream(lease);
+        }
+        let mut shared = self.shared.borrow_mut();
+        let shelf = shared
+            .entry(server.key())
+            .or_insert_with(|| Shelf::new(server, now));
+        shelf.used = now;
+        if shelf.speaks_http1 {
+            return Joined::Dial(None);
+        }
+        if let Some(dialed) = &shelf.dialing {
+            return Joined::Wait(Rc::clone(dialed));
+        }
+        shelf.dialing = Some(Rc::default());
+        drop(shared);
+        self.reap();
+        Joined::Dial(Some(Dialing {
+            pool: Rc::clone(self),
+            server: server.clone(),
+        }))
+    }
+
+    /// A stream of a connection that was just made and is shared from now on.
+    pub(super) fn share(self: &Rc<Self>, server: &Server, connection: Rc<h2::Shared>) -> Lease {
+        let stream = connection.stream();
+        let now = clock::now();
+        let mut shared = self.shared.borrow_mut();
+        let shelf = shared
+            .entry(server.key())
+            .or_insert_with(|| Shelf::new(server, now));
+        shelf.speaks_http1 = false;
+        shelf.connections.push(connection);
+        drop(shared);
+        self.reap();
+        self.lend(Link::Http2(stream), server.clone())
+    }
+
+    /// `server` chose HTTP/1.1: its connections cannot be shared, so nobody should wait for one.
+    pub(super) fn speaks_http1(&self, server: &Server) {
+        if let Some(shelf) = self.shared.borrow_mut().get_mut(&server.key()) {
+            shelf.speaks_http1 = true;
+        }
+    }
+
+    /// A loan of an HTTP/1.1 connection that was just made.
+    pub(super) fn lease(self: &Rc<Self>, link: h1::Link, server: Server) -> Lease {
+        self.lend(Link::Http1(link), server)
+    }
+
+    fn lend(self: &Rc<Self>, link: Link, server: Server) -> Lease {
         Lease {
             link,
             server,
@@ -93,7 +180,7 @@ impl Pool {
         }
     }
 
-    fn put(self: &Rc<Self>, link: Link, server: Server) {
+    fn put(self: &Rc<Self>, link: h1::Link, server: Server) {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(server.key()).or_default();
         if connections.len() >= IDLE_MAX {
@@ -105,29 +192,37 @@ impl Pool {
             since: clock::now(),
         });
         drop(idle);
+        self.reap();
+    }
+
+    fn reap(self: &Rc<Self>) {
         if !self.reaping.replace(true) {
             tokio::task::spawn_local(reap(Rc::clone(self)));
         }
     }
 
-    /// Closes what has been idle too long. Returns when to look again; `None` when nothing is idle.
+    /// Closes what has been idle too long. Returns when to look again; `None` when there is nothing.
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         for connections in idle.values_mut() {
-            connections.retain(|idle| !idle.link.sender.is_closed() && idle.until() > now);
+            connections.retain(|idle| !idle.link.is_closed() && idle.until() > now);
         }
         idle.retain(|_, connections| !connections.is_empty());
-        idle.values().flatten().map(Idle::until).min()
+        let next_idle = idle.values().flatten().map(Idle::until).min();
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|_, shelf| shelf.expire(now));
+        let next_shared = shared.values().map(|shelf| shelf.until(now)).min();
+        next_idle.into_iter().chain(next_shared).min()
     }
 
-    /// Idle connections.
+    /// Idle HTTP/1.1 connections.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 }
 
-/// Runs while anything is idle, so that an idle worker sleeps.
+/// Runs while there is anything to close, so that an idle worker sleeps.
 async fn reap(pool: Rc<Pool>) {
     while let Some(next) = pool.expire(clock::now()) {
         let soonest = clock::now() + REAP_INTERVAL_MIN;
@@ -136,31 +231,72 @@ async fn reap(pool: Rc<Pool>) {
     pool.reaping.set(false);
 }
 
-impl Lease {
-    /// Keeps the connection for the next request: the exchange ended whole.
-    pub(super) fn give_back(self) {
-        if !self.link.sender.is_closed() {
-            self.pool.put(self.link, self.server);
+impl Shelf {
+    fn new(server: &Server, now: Instant) -> Self {
+        Self {
+            server: server.clone(),
+            connections: Vec::new(),
+            dialing: None,
+            speaks_http1: false,
+            used: now,
+        }
+    }
+
+    /// Closes what is spent. False when nothing is left.
+    fn expire(&mut self, now: Instant) -> bool {
+        let idle = self.server.idle_timeout();
+        self.connections
+            .retain(|connection| !connection.is_spent(idle, now));
+        !self.connections.is_empty() || self.dialing.is_some() || now < self.used + idle
+    }
+
+    fn until(&self, now: Instant) -> Instant {
+        let idle = self.server.idle_timeout();
+        let connections = self.connections.iter().map(|one| one.until(idle, now));
+        connections.min().unwrap_or(self.used + idle)
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        let mut shared = self.pool.shared.borrow_mut();
+        let shelf = shared.get_mut(&self.server.key());
+        if let Some(dialed) = shelf.and_then(|shelf| shelf.dialing.take()) {
+            dialed.notify_waiters();
         }
     }
 }
 
-impl Link {
-    /// `task` runs the connection that `sender` belongs to.
-    pub(super) fn new(sender: SendRequest<RequestBody>, task: AbortHandle) -> Self {
-        Self { sender, task }
+impl Lease {
+    /// Sends `request`, which is in the form of the link's version, and waits for the response's head.
+    #[allow(
+        clippy::result_large_err,
+        reason = "hyper's, which gives the request back"
+    )]
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.link {
+            Link::Http1(link) => link.send(request).await,
+            Link::Http2(stream) => {
+                request.body_mut().hold(Rc::clone(stream));
+                stream.send(request).await
+            }
+        }
     }
-}
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.link, Link::Http2(_))
     }
-}
 
-impl Idle {
-    fn until(&self) -> Instant {
-        self.since + self.server.idle_timeout()
+    /// Keeps the connection for the next request: the exchange ended whole.
+    pub(super) fn give_back(self) {
+        if let Link::Http1(link) = self.link
+            && !link.is_closed()
+        {
+            self.pool.put(link, self.server);
+        }
     }
 }
 

@@ -4,26 +4,34 @@
 
 use super::*;
 use crate::balance::{
-    EjectSettings, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    EjectSettings, Scheme, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    UpstreamTransport,
 };
+use crate::http::connect::OriginStream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 
 fn server(idle: Duration) -> Server {
+    limited(idle, 1000)
+}
+
+fn limited(idle: Duration, connections: usize) -> Server {
     let settings = UpstreamSettings {
         name: "app".into(),
         servers: vec![ServerSettings {
+            scheme: Scheme::Http,
             host: "192.0.2.1".into(),
             port: 80,
             weight: 1,
         }],
+        transport: UpstreamTransport::default(),
         eject: EjectSettings {
             failures: 5,
             duration: Duration::from_secs(30),
             max_percent: 50,
         },
-        limits: UpstreamLimits { connections: 2 },
+        limits: UpstreamLimits { connections },
         timeouts: UpstreamTimeouts {
             connect: Duration::from_secs(1),
             response: Duration::from_secs(1),
@@ -42,7 +50,9 @@ async fn connection(pool: &Rc<Pool>, server: &Server) -> (Lease, DuplexStream) {
     let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
     let task = tokio::task::spawn_local(connection).abort_handle();
     sender.ready().await.unwrap();
-    (pool.lease(Link::new(sender, task), server.clone()), theirs)
+    let open = Rc::new(server.open().unwrap());
+    let link = h1::Link::new(sender, task, Arc::default(), open);
+    (pool.lease(link, server.clone()), theirs)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -65,7 +75,7 @@ fn the_connection_used_last_is_used_next() {
         let taken = pool.take(&server, Reuse::Any, clock::now()).unwrap();
         tokio::task::yield_now().await;
         assert!(
-            taken.link.sender.is_closed(),
+            matches!(&taken.link, Link::Http1(link) if link.is_closed()),
             "the second one's origin has closed"
         );
     });
@@ -141,10 +151,81 @@ fn servers_do_not_share_connections() {
 
 #[test]
 fn open_connections_are_counted_and_limited() {
-    let server = server(Duration::from_secs(9));
+    let server = limited(Duration::from_secs(9), 2);
     let first = server.open().unwrap();
     let _second = server.open().unwrap();
     assert!(server.open().is_none());
     drop(first);
     assert!(server.open().is_some());
+}
+
+#[test]
+fn one_makes_a_connection_to_share_and_the_others_wait_for_it() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+        let Joined::Dial(Some(dialing)) = pool.join(&server, clock::now()) else {
+            panic!("nobody else makes one");
+        };
+        let Joined::Wait(dialed) = pool.join(&server, clock::now()) else {
+            panic!("there is no need for a second one");
+        };
+        let dialed = dialed.notified();
+        drop(dialing);
+        dialed.await;
+        assert!(matches!(
+            pool.join(&server, clock::now()),
+            Joined::Dial(Some(_))
+        ));
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_connection_that_cannot_be_shared() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+        let first = pool.join(&server, clock::now());
+        pool.speaks_http1(&server);
+        for _ in 0..2 {
+            assert!(matches!(
+                pool.join(&server, clock::now()),
+                Joined::Dial(None)
+            ));
+        }
+        drop(first);
+        let later = clock::now() + Duration::from_secs(10);
+        assert_eq!(pool.expire(later), None, "it is asked again some day");
+        assert!(matches!(pool.join(&server, later), Joined::Dial(Some(_))));
+    });
+}
+
+#[test]
+fn a_shared_connection_grows_old_and_is_closed_when_its_last_stream_ends() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_hours(1)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = ::h2::server::handshake(stream).await.unwrap();
+            while connection.accept().await.is_some() {}
+        });
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let stream = OriginStream::cleartext(stream);
+        let open = server.open().unwrap();
+        let shared = h2::handshake(stream, &server, open).await.unwrap();
+        let first = pool.share(&server, shared);
+        let now = clock::now();
+        let second = pool.stream(&server, now).expect("there is room");
+        let (young, old) = (Duration::from_mins(8), Duration::from_mins(12));
+        assert!(pool.stream(&server, now + young).is_some());
+        assert!(pool.stream(&server, now + old).is_none());
+        first.give_back();
+        pool.expire(now + old);
+        assert_eq!(server.origin().connections.load(Ordering::Relaxed), 1);
+        drop(second);
+        pool.expire(now + old);
+        while server.origin().connections.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
 }
