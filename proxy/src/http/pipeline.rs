@@ -8,7 +8,7 @@ use http::header::{
     ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -228,6 +228,9 @@ fn conclude(
     };
     let scheme = connection.client.scheme;
     fields::to_client(fields, &origin, scheme, &target.authority, response.version);
+    if connection.http() == Http::One && response.version == Version::HTTP_2 {
+        fields::announce_trailers(fields);
+    }
     let mut fill = None;
     if let Some(miss) = miss {
         let (status, filling) = miss.settle(&connection.worker, response.status, fields, delimited);

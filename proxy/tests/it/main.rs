@@ -17,6 +17,7 @@ mod drain;
 mod failover;
 mod fields;
 mod framing;
+mod grpc;
 mod http2;
 mod origin;
 mod origin_h2;

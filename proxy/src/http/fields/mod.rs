@@ -5,7 +5,9 @@ mod request;
 mod response;
 
 pub(super) use request::{Client, Scheme, join_cookie_crumbs, to_origin, trailers_to_origin};
-pub(super) use response::{Origin, to_client, trailers_to_client, varies_by_ours};
+pub(super) use response::{
+    Origin, announce_trailers, to_client, trailers_to_client, varies_by_ours,
+};
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,

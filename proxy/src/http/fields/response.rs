@@ -1,6 +1,6 @@
 //! Response fields on their way to the client.
 
-use http::header::{FORWARDED, HeaderName, SERVER, VARY, VIA};
+use http::header::{CONTENT_TYPE, FORWARDED, HeaderName, SERVER, TRAILER, VARY, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::relocate::relocate;
@@ -50,6 +50,17 @@ pub(in crate::http) fn to_client(
     fields.append(VIA, via);
 }
 
+/// Says in an HTTP/1.1 response which trailers will come. HTTP/2 need not announce them, HTTP/1.1 does (RFC 9110 §6.6.2);
+/// of an unannounced one only gRPC's are known.
+pub(in crate::http) fn announce_trailers(fields: &mut HeaderMap) {
+    let is_grpc = fields
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc && !fields.contains_key(TRAILER) {
+        fields.insert(TRAILER, HeaderValue::from_static(GRPC_TRAILERS));
+    }
+}
+
 /// Whether `Vary` nominates a field that weir sets for the origin by more than the cache's key holds: by who the client is,
 /// or anew for each request. Such a response is for one client, and what the client itself said in that field, which never
 /// reached the origin, cannot tell for whom.
@@ -81,6 +92,7 @@ fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {
     .ok()
 }
 
+const GRPC_TRAILERS: &str = "grpc-status, grpc-message, grpc-status-details-bin";
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_WEIR_ORIGIN: HeaderName = HeaderName::from_static("x-weir-origin");
 
