@@ -216,6 +216,7 @@ impl ControlPlane {
             needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
         };
         self.shared.site.store(Arc::new(site));
+        self.shared.upgrades.set_max(wanted.upgrades);
         // Two statements: the first borrow lives as long as the one it is in.
         let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
         *self.settings.borrow_mut() = effective;

@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
 use crate::xdp::{Replace, Shield};
-use crate::{admin, cache, clock, net, telemetry, tls};
+use crate::{admin, cache, clock, http, net, telemetry, tls};
 pub use tls::CertificateError;
 
 use control::{ControlPlane, Guard};
@@ -112,6 +112,7 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
+        upgrades: Arc::new(http::Upgrades::new(settings.upgrades)),
     };
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;

@@ -46,6 +46,8 @@ pub struct Settings {
     pub listen: Vec<crate::net::ListenSettings>,
     /// `[limits] drain`: longest graceful stop. Default 30 s.
     pub drain: Duration,
+    /// `[limits] upgrades`: upgraded connections (WebSocket and the like) of the whole process. Default 1000; over it: 503.
+    pub upgrades: usize,
     /// `[[certificate]]`
     pub certificates: Vec<crate::tls::CertificateSettings>,
     /// `[[upstream]]`
@@ -155,7 +157,11 @@ fn read(path: &Path) -> Result<String, Problem> {
 fn settings(mut root: Table<'_>) -> Settings {
     let process = process::process(&mut root);
     let shield = shield::shield(&mut root);
-    let (limits, drain) = listen::limits(&mut root);
+    let listen::Limits {
+        client: limits,
+        drain,
+        upgrades,
+    } = listen::limits(&mut root);
     let certificates = listen::certificates(&mut root);
     let (listen, addresses) = listen::listeners(&mut root, &limits, certificates.len());
     let (upstreams, origin_tls) = upstream::upstreams(&mut root);
@@ -183,6 +189,7 @@ fn settings(mut root: Table<'_>) -> Settings {
         shield,
         listen,
         drain,
+        upgrades,
         certificates,
         upstreams,
         origin_tls,

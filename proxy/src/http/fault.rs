@@ -44,6 +44,10 @@ pub(crate) enum Fault {
     StreamRefused,
     /// An upgrade was asked for, and the upstream speaks HTTP/2 only.
     UpgradeUnsupported,
+    /// There are as many upgrades as `limits.upgrades`.
+    UpgradeLimitReached,
+    /// The origin server agreed to another upgrade than the one asked for.
+    HttpUpgradeFailed,
     /// The connection was lost before any part of a response.
     ConnectionTerminated,
     /// No response head, or no progress of the request, within `timeouts.response`.
@@ -110,7 +114,7 @@ impl Fault {
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::DestinationNotFound => StatusCode::NOT_FOUND,
-            Self::ConnectionLimitReached | Self::ProxyInternalError => {
+            Self::ConnectionLimitReached | Self::UpgradeLimitReached | Self::ProxyInternalError => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -122,6 +126,7 @@ impl Fault {
             | Self::TlsAlertReceived
             | Self::TlsProtocolError
             | Self::StreamRefused
+            | Self::HttpUpgradeFailed
             | Self::ConnectionTerminated
             | Self::HttpResponseIncomplete
             | Self::HttpResponseHeaderSectionSize
@@ -130,6 +135,7 @@ impl Fault {
     }
 
     /// `Proxy-Status` with an error type of RFC 9209 §2.3, and a line for the client.
+    #[allow(clippy::too_many_lines, reason = "a table")]
     const fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
@@ -174,6 +180,14 @@ impl Fault {
                 "weir; error=connection_terminated",
                 "origin did not take the request\n",
             ),
+            Self::UpgradeLimitReached => (
+                "weir; error=connection_limit_reached",
+                "too many upgraded connections\n",
+            ),
+            Self::HttpUpgradeFailed => (
+                "weir; error=http_upgrade_failed",
+                "origin upgrade invalid\n",
+            ),
             Self::UpgradeUnsupported => (
                 "weir; error=http_upgrade_failed",
                 "upgrade not supported here\n",
@@ -216,6 +230,7 @@ impl Fault {
             | Self::ProxyLoopDetected
             | Self::ConnectionLimitReached
             | Self::UpgradeUnsupported
+            | Self::UpgradeLimitReached
             | Self::ProxyInternalError => Who::Proxy,
             Self::DnsError
             | Self::ConnectionTimeout
@@ -225,6 +240,7 @@ impl Fault {
             | Self::TlsAlertReceived
             | Self::TlsProtocolError
             | Self::StreamRefused
+            | Self::HttpUpgradeFailed
             | Self::ConnectionTerminated
             | Self::HttpResponseTimeout
             | Self::HttpResponseIncomplete
@@ -289,7 +305,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 30] = [
+    const ALL: [Fault; 32] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -314,6 +330,8 @@ mod tests {
         Fault::TlsProtocolError,
         Fault::StreamRefused,
         Fault::UpgradeUnsupported,
+        Fault::UpgradeLimitReached,
+        Fault::HttpUpgradeFailed,
         Fault::ConnectionTerminated,
         Fault::HttpResponseTimeout,
         Fault::HttpResponseIncomplete,

@@ -90,7 +90,7 @@ pub(super) async fn forward(
         let target = connect::Target {
             server: &server,
             tls: view.site.origin_tls[upstream].as_deref(),
-            speak: Speak::Any,
+            speak: outgoing.speak,
         };
         let failed = match attempt(worker, target, outgoing, body, &upload, replay).await {
             Ok(exchange) => {

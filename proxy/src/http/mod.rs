@@ -16,7 +16,10 @@ mod protocol;
 mod served;
 mod server;
 mod target;
+mod upgrade;
 pub mod worker;
+
+pub use upgrade::Upgrades;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::body::RequestBody;
+use super::connect::Speak;
 use super::fault::{Fault, Malformed};
 use super::pool::Lease;
 use crate::balance;
@@ -15,6 +16,7 @@ pub(super) struct Outgoing {
     /// Origin-form.
     pub(super) uri: Uri,
     pub(super) fields: HeaderMap,
+    pub(super) speak: Speak,
 }
 
 impl Outgoing {

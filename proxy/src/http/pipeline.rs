@@ -8,13 +8,16 @@ use http::header::{
     ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
+};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::activity::Http;
 use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss};
+use super::connect::Speak;
 use super::connection::Connection;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
@@ -22,6 +25,7 @@ use super::forward::{Content, Exchange, Size, forward};
 use super::outgoing::Outgoing;
 use super::served::Served;
 use super::target::Target;
+use super::upgrade::{Agreed, Pending, Upgrade};
 use super::worker::View;
 use crate::cache::StoredResponse;
 use crate::route::RouteSettings;
@@ -39,6 +43,8 @@ pub(super) enum AnswerContent {
     /// And its length in bytes.
     Stored(Arc<StoredResponse>, u64),
     Origin(Box<FromOrigin>),
+    /// What follows the response.
+    Upgraded(Box<Agreed>),
 }
 
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
@@ -55,7 +61,7 @@ pub(super) async fn respond(
     let response = match outcome {
         Ok(answer) => {
             served.decided(answer.status, None);
-            answer.into_response(served)
+            answer.into_response(&connection, served)
         }
         Err(fault) => refuse(fault, connection.http(), served),
     };
@@ -77,6 +83,7 @@ async fn answer(
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
     connection.check_framing()?;
+    let upgrade = Upgrade::asked(&mut request, connection.http(), size_of(&content))?;
     check_method(&request.method)?;
     if !is_chunked_at_most(&request.headers) {
         return Err(Fault::BadRequest(Malformed::Coding));
@@ -95,7 +102,7 @@ async fn answer(
     let route = route(&view, &target, &request.uri)?;
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, content)?;
-    let miss = if route.cache {
+    let miss = if route.cache && upgrade.is_none() {
         let scheme = connection.client.scheme;
         match cached::consult(&connection.worker, scheme, &target, &request, content.size) {
             Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
@@ -106,14 +113,22 @@ async fn answer(
     };
     served.cache = miss.as_ref().map(Miss::status);
     prepare(connection, &mut request, &target, &content, request_id)?;
+    let worker = &connection.worker;
+    let (upgrade, speak) = match upgrade {
+        Some(upgrade) => {
+            let pending = upgrade.ask(&worker.upgrades, &mut request.headers)?;
+            (Some(pending), Speak::Http1)
+        }
+        None => (None, Speak::Any),
+    };
     let outgoing = Outgoing {
+        speak,
         uri: origin_form(&request.uri),
         method: request.method,
         fields: request.headers,
     };
-    let worker = &connection.worker;
     let exchange = forward(worker, &view, route.upstream, &outgoing, content, served).await?;
-    conclude(connection, route, &target, exchange, miss, served)
+    conclude(connection, route, &target, exchange, upgrade, miss, served)
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
@@ -138,11 +153,7 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
     if incoming.size_hint().lower() > limits.body_bytes {
         return Err(Fault::ContentTooLarge);
     }
-    let size = if incoming.is_end_stream() {
-        Size::Empty
-    } else {
-        Size::Some
-    };
+    let size = size_of(&incoming);
     let upload = Rc::new(Upload::default());
     let body = RequestBody::new(
         incoming,
@@ -151,6 +162,14 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
         Rc::clone(&upload),
     );
     Ok(Content { body, upload, size })
+}
+
+fn size_of(incoming: &Incoming) -> Size {
+    if incoming.is_end_stream() {
+        Size::Empty
+    } else {
+        Size::Some
+    }
 }
 
 /// Makes the request's fields the origin's. Framing is said anew, from the content that there is.
@@ -200,11 +219,19 @@ fn conclude(
     route: &RouteSettings,
     target: &Target,
     exchange: Exchange,
+    upgrade: Option<Pending>,
     miss: Option<Miss>,
     served: &mut Served,
 ) -> Result<Answer, Fault> {
     let Exchange { response, lease } = exchange;
     let (mut response, incoming) = response.into_parts();
+    let lease = match upgrade {
+        None => lease,
+        Some(pending) => match pending.answered(&mut response, lease)? {
+            Ok(agreed) => return Ok(agree(connection, route, target, agreed, response)),
+            Err(lease) => lease,
+        },
+    };
     check_response(response.status, &response.headers)?;
     let fields = &mut response.headers;
     let delimited =
@@ -246,6 +273,31 @@ fn conclude(
     })
 }
 
+/// The origin's 101 as the client's, or as what stands for it in HTTP/2.
+fn agree(
+    connection: &Connection,
+    route: &RouteSettings,
+    target: &Target,
+    agreed: Agreed,
+    response: response::Parts,
+) -> Answer {
+    let mut fields = response.headers;
+    let server = agreed.server();
+    let origin = Origin {
+        upstream: &server.upstream,
+        server: server.index,
+        reveal: route.reveal_origin,
+    };
+    let scheme = connection.client.scheme;
+    let version = response.version;
+    fields::to_client(&mut fields, &origin, scheme, &target.authority, version);
+    Answer {
+        status: agreed.announce(&mut fields),
+        fields,
+        content: AnswerContent::Upgraded(Box::new(agreed)),
+    }
+}
+
 /// What a response must not be (RFC 9112 §6.3): an answer to an upgrade that was not asked for, framed twice, or in a
 /// transfer coding that nobody agreed on.
 fn check_response(status: StatusCode, fields: &HeaderMap) -> Result<(), Fault> {
@@ -267,13 +319,17 @@ fn is_chunked_at_most(fields: &HeaderMap) -> bool {
 }
 
 impl Answer {
-    fn into_response(self, served: Served) -> Response<ResponseBody> {
+    fn into_response(self, connection: &Rc<Connection>, served: Served) -> Response<ResponseBody> {
         let body = match self.content {
             AnswerContent::Empty => ResponseBody::empty(served),
             AnswerContent::Stored(response, length) => {
                 ResponseBody::stored(response, length, served)
             }
             AnswerContent::Origin(content) => ResponseBody::origin(content, served),
+            AnswerContent::Upgraded(agreed) => {
+                agreed.begin(connection, served);
+                ResponseBody::handed_over()
+            }
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

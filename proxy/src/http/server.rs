@@ -163,9 +163,17 @@ impl Listener {
         };
         let end = match connection.http() {
             Http::One => {
+                let handover = connection.handover();
                 let mut serving = self.http1.serve_connection(io, service);
                 let end = drive(Pin::new(&mut serving), &connection).await;
-                finish_http1(&end, serving.into_parts().io.into_inner()).await;
+                let parts = serving.into_parts();
+                let stream = parts.io.into_inner();
+                match handover.tunnel() {
+                    Some(tunnel) if matches!(end, End::Done(Ok(()))) => {
+                        tunnel.run(stream.rewound(parts.read_buf)).await;
+                    }
+                    _ => finish_http1(&end, stream).await,
+                }
                 end
             }
             Http::Two => {

@@ -23,6 +23,7 @@ mod origin;
 mod origin_h2;
 mod process;
 mod tls;
+mod upgrade;
 mod upstream_h2;
 mod upstream_tls;
 mod weir;

@@ -12,8 +12,8 @@ use weir::balance::{
     UpstreamTimeouts, UpstreamTransport,
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
-use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
+use weir::http::{Site, Upgrades};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
 use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
@@ -31,6 +31,7 @@ pub struct Setup {
     pub origin_tls: Option<OriginTlsSettings>,
     pub timeouts: UpstreamTimeouts,
     pub connections: usize,
+    pub upgrades: usize,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -46,6 +47,7 @@ pub struct Weir {
     pub store: Arc<weir::cache::Store>,
     pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     pub counters: Arc<Counters>,
+    pub upgrades: Arc<Upgrades>,
     pub reports: Receiver<Report>,
     pub access: AccessLog,
     stop: tokio::sync::watch::Sender<Stop>,
@@ -61,6 +63,7 @@ impl Setup {
                 body_timeout: PATIENCE,
                 write_timeout: PATIENCE,
                 idle_timeout: PATIENCE,
+                upgrade_idle_timeout: PATIENCE,
                 header_bytes: 32 << 10,
                 header_fields: 100,
                 body_bytes: 1 << 20,
@@ -77,6 +80,7 @@ impl Setup {
                 idle: PATIENCE,
             },
             connections: 100,
+            upgrades: 10,
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -157,6 +161,7 @@ impl Setup {
         };
         let store = Arc::new(weir::cache::Store::new(&cache));
         let counters = Arc::new(Counters::default());
+        let upgrades = Arc::new(Upgrades::new(self.upgrades));
         let (report, reports) = sync_channel(64);
         let access = AccessLog::start(&self.access, Format::Json).unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
@@ -169,6 +174,7 @@ impl Setup {
             store: Arc::clone(&store),
             admission: Arc::new(Admission::new(1)),
             reports: report,
+            upgrades: Arc::clone(&upgrades),
             access: access.clone(),
             counters: Arc::clone(&counters),
             stop: stopped,
@@ -180,6 +186,7 @@ impl Setup {
             store,
             tls,
             counters,
+            upgrades,
             reports,
             access,
             stop,

@@ -9,7 +9,7 @@ fn keys_of_later_versions_are_refused_as_such() {
     for (header, keys) in [
         ("", &["cluster = { node = \"a\" }"][..]),
         ("[process]", &["user = \"weir\""]),
-        ("[limits]", &["min_body_rate = 500", "upgrades = 1"]),
+        ("[limits]", &["min_body_rate = 500"]),
         (
             "[[listen]]\naddress = \"[::]:81\"",
             &["proxy_protocol_from = []", "trust_forwarded_from = []"],
