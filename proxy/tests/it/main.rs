@@ -19,6 +19,7 @@ mod fields;
 mod framing;
 mod grpc;
 mod http2;
+mod interim;
 mod origin;
 mod origin_h2;
 mod process;
