@@ -35,6 +35,21 @@ pub struct UpstreamSettings {
 pub struct UpstreamTransport {
     /// `protocol`
     pub protocol: Protocol,
+    /// `send_proxy_protocol`
+    pub send_proxy_protocol: ProxyProtocol,
+}
+
+/// `send_proxy_protocol` of an upstream: whether connections begin with a client's address. Each is then that client's
+/// connection's alone, and HTTP/1.1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// No. The default.
+    #[default]
+    Off,
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// `protocol` of an upstream.

@@ -1,11 +1,11 @@
-//! `protocol` and `tls` of an `[[upstream]]`: what is spoken with its servers.
+//! `protocol`, `send_proxy_protocol` and `tls` of an `[[upstream]]`: what is spoken with its servers.
 
 use std::net::IpAddr;
 
 use super::origin::is_host_name;
 use super::reader::{Node, Table};
 use super::value::{self, Refusal};
-use crate::balance::{Protocol, Scheme, ServerSettings, UpstreamTransport};
+use crate::balance::{Protocol, ProxyProtocol, Scheme, ServerSettings, UpstreamTransport};
 use crate::tls::{CertificateSettings, Offer, OriginTlsSettings, Verify};
 
 /// How the servers are spoken with, and TLS when one of them speaks it.
@@ -17,8 +17,32 @@ pub(super) fn transport(
         .take("protocol")
         .and_then(|node| protocol(&node, servers))
         .unwrap_or_default();
-    let tls = tls(upstream, servers, protocol);
-    (UpstreamTransport { protocol }, tls)
+    let send_proxy_protocol = send_proxy_protocol(upstream, protocol);
+    let transport = UpstreamTransport {
+        protocol,
+        send_proxy_protocol,
+    };
+    (transport, tls(upstream, servers, transport))
+}
+
+fn send_proxy_protocol(upstream: &mut Table<'_>, protocol: Protocol) -> ProxyProtocol {
+    let Some(node) = upstream.take("send_proxy_protocol") else {
+        return ProxyProtocol::Off;
+    };
+    let choices = [
+        ("off", ProxyProtocol::Off),
+        ("v1", ProxyProtocol::V1),
+        ("v2", ProxyProtocol::V2),
+    ];
+    let chosen = node.choice(&choices, &[]).unwrap_or_default();
+    let is_shared = matches!(protocol, Protocol::H2 | Protocol::H2c);
+    if is_shared && chosen != ProxyProtocol::Off {
+        node.refuse(Refusal::conflict(
+            "HTTP/2 connections carry requests of many clients",
+            "write protocol = \"http/1.1\", or leave it to the Forwarded field",
+        ));
+    }
+    chosen
 }
 
 fn protocol(node: &Node<'_>, servers: &[ServerSettings]) -> Option<Protocol> {
@@ -53,7 +77,7 @@ fn protocol(node: &Node<'_>, servers: &[ServerSettings]) -> Option<Protocol> {
 fn tls(
     upstream: &mut Table<'_>,
     servers: &[ServerSettings],
-    protocol: Protocol,
+    transport: UpstreamTransport,
 ) -> Option<OriginTlsSettings> {
     let is_used = servers.iter().any(|server| server.scheme == Scheme::Https);
     let is_written = upstream.has("tls");
@@ -77,10 +101,10 @@ fn tls(
         Verify::Nothing
     };
     table.finish(&[]);
-    let offer = match protocol {
-        Protocol::Auto => Offer::Either,
-        Protocol::Http1 | Protocol::H2c => Offer::Http1,
-        Protocol::H2 => Offer::Http2,
+    let offer = match (transport.protocol, transport.send_proxy_protocol) {
+        (Protocol::Auto, ProxyProtocol::Off) => Offer::Either,
+        (Protocol::Auto | Protocol::Http1 | Protocol::H2c, _) => Offer::Http1,
+        (Protocol::H2, _) => Offer::Http2,
     };
     is_used.then_some(OriginTlsSettings {
         ca,

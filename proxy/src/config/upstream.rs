@@ -57,13 +57,7 @@ fn upstream<'a>(
         limits: limits(&mut table),
         timeouts: timeouts(&mut table),
     };
-    table.finish(&[
-        "hash_on",
-        "sticky",
-        "health",
-        "retry",
-        "send_proxy_protocol",
-    ]);
+    table.finish(&["hash_on", "sticky", "health", "retry"]);
     (settings, tls)
 }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::activity::{Activity, Due, Ending, Http, Verdict};
+use super::connect::Ends;
 use super::fault::Fault;
 use super::fields;
 use super::framing::Heads;
@@ -25,6 +26,8 @@ pub(super) struct Connection {
     /// Who is on the other side.
     pub(super) source: IpAddr,
     pub(super) client: fields::Client,
+    /// For origin servers that want to know them.
+    pub(super) ends: Ends,
     pub(super) activity: Activity,
     /// HTTP/1 only.
     heads: RefCell<Heads>,
@@ -61,6 +64,7 @@ impl Connection {
         settings: Arc<ListenSettings>,
         client: fields::Client,
         source: IpAddr,
+        ends: Ends,
         http: Http,
     ) -> Self {
         Self {
@@ -68,6 +72,7 @@ impl Connection {
             settings,
             source,
             client,
+            ends,
             activity: Activity::new(http, clock::now()),
             heads: RefCell::default(),
             tunnel: RefCell::default(),

@@ -15,7 +15,7 @@ use super::outgoing::Outgoing;
 use super::pool::{Lease, Reuse, Server, h2};
 use super::served::Served;
 use super::worker::{View, Worker};
-use crate::balance::{Attempt, Tried};
+use crate::balance::{Attempt, ProxyProtocol, Tried};
 use crate::clock;
 
 /// Content that goes with it.
@@ -73,6 +73,7 @@ pub(super) async fn forward(
         Size::Empty => Replay::Unprocessed,
         Size::Some => Replay::Impossible,
     };
+    let sends = group.settings.transport.send_proxy_protocol;
     let upload = content.upload;
     let mut body = content.body;
     let mut tried = Tried::default();
@@ -91,6 +92,7 @@ pub(super) async fn forward(
             server: &server,
             tls: view.site.origin_tls[upstream].as_deref(),
             speak: outgoing.speak,
+            client: (sends != ProxyProtocol::Off).then_some(outgoing.client),
         };
         let failed = match attempt(worker, target, outgoing, body, &upload, replay).await {
             Ok(exchange) => {
@@ -155,7 +157,7 @@ async fn attempt(
         Speak::Any => worker.pool.stream(target.server, now),
         Speak::Http1 => None,
     };
-    let used = shared.or_else(|| worker.pool.take(target.server, reuse, now));
+    let used = shared.or_else(|| worker.pool.take(target.server, target.client, reuse, now));
     let is_used = used.is_some();
     let lease = match used {
         Some(lease) => lease,

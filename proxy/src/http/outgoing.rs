@@ -5,7 +5,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::body::RequestBody;
-use super::connect::Speak;
+use super::connect::{Ends, Speak};
 use super::fault::{Fault, Malformed};
 use super::pool::Lease;
 use crate::balance;
@@ -17,6 +17,8 @@ pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) fields: HeaderMap,
     pub(super) speak: Speak,
+    /// On whose behalf.
+    pub(super) client: Ends,
 }
 
 impl Outgoing {

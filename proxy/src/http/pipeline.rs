@@ -123,6 +123,7 @@ async fn answer(
     };
     let outgoing = Outgoing {
         speak,
+        client: connection.ends,
         uri: origin_form(&request.uri),
         method: request.method,
         fields: request.headers,

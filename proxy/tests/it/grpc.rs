@@ -5,7 +5,7 @@ use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::TcpStream;
-use weir::balance::{Protocol, UpstreamTransport};
+use weir::balance::Protocol;
 
 use crate::client::Client;
 use crate::origin::{Origin, Then};
@@ -29,9 +29,7 @@ fn service() -> H2Origin {
 fn weir(origin: &H2Origin) -> Weir {
     Setup::to(&[origin.address])
         .with(|setup| {
-            setup.transport = UpstreamTransport {
-                protocol: Protocol::H2c,
-            };
+            setup.transport.protocol = Protocol::H2c;
         })
         .start()
 }

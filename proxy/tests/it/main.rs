@@ -26,5 +26,6 @@ mod process;
 mod tls;
 mod upgrade;
 mod upstream_h2;
+mod upstream_proxy;
 mod upstream_tls;
 mod weir;

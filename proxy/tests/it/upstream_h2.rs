@@ -9,7 +9,7 @@ use http::{Request, Response, Version};
 use http_body_util::Full;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
-use weir::balance::{Protocol, UpstreamTransport};
+use weir::balance::{Protocol, ProxyProtocol, UpstreamTransport};
 
 use crate::client::Client;
 use crate::origin::Origin;
@@ -19,6 +19,7 @@ use crate::weir::{Setup, Weir, until};
 
 const H2C: UpstreamTransport = UpstreamTransport {
     protocol: Protocol::H2c,
+    send_proxy_protocol: ProxyProtocol::Off,
 };
 
 fn weir(origin: &H2Origin) -> Weir {

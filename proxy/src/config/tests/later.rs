@@ -25,7 +25,6 @@ fn keys_of_later_versions_are_refused_as_such() {
                 "sticky = {}",
                 "health = {}",
                 "retry = {}",
-                "send_proxy_protocol = \"off\"",
             ],
         ),
         (

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{BASE, invalid, valid};
-use crate::balance::{Protocol, Scheme};
+use crate::balance::{Protocol, ProxyProtocol, Scheme};
 use crate::tls::{Offer, Verify};
 
 fn upstream(servers: &str, lines: &str) -> String {
@@ -89,6 +89,18 @@ fn what_does_not_go_together_is_refused_where_it_stands() {
             "no server of this upstream speaks TLS",
         ),
         (
+            "\"http://b\"",
+            "protocol = \"h2c\"\nsend_proxy_protocol = \"v1\"",
+            "upstream[1].send_proxy_protocol",
+            "HTTP/2 connections carry requests of many clients",
+        ),
+        (
+            "\"http://b\"",
+            "send_proxy_protocol = \"v3\"",
+            "upstream[1].send_proxy_protocol",
+            "not one of the possible values",
+        ),
+        (
             "\"https://b\"",
             "tls = { cert = \"/c.pem\" }",
             "upstream[1].tls.key",
@@ -125,5 +137,23 @@ fn what_does_not_go_together_is_refused_where_it_stands() {
         assert_eq!(problem.key, key);
         assert!(problem.message.starts_with(message), "{}", problem.message);
         assert!(problem.line >= 11 || key.ends_with("tls.key") || key.ends_with("tls.cert"));
+    }
+}
+
+#[test]
+fn connections_that_are_one_clients_are_http_1_1() {
+    for (value, expected) in [
+        ("off", ProxyProtocol::Off),
+        ("v1", ProxyProtocol::V1),
+        ("v2", ProxyProtocol::V2),
+    ] {
+        let settings = valid(&upstream(
+            "\"https://b\"",
+            &format!("send_proxy_protocol = \"{value}\""),
+        ));
+        let transport = settings.upstreams[1].transport;
+        assert_eq!(transport.send_proxy_protocol, expected);
+        let offer = settings.origin_tls[1].as_ref().expect("TLS").offer;
+        assert_eq!(offer == Offer::Either, expected == ProxyProtocol::Off);
     }
 }

@@ -1,7 +1,9 @@
 //! Opens connections to origin servers: name, TCP, TLS, and the protocol that both sides speak.
 
+mod proxy_protocol;
 mod stream;
 
+pub(super) use proxy_protocol::Ends;
 pub(super) use stream::{HeadBudget, OriginStream};
 
 use std::io;
@@ -25,6 +27,8 @@ pub(super) struct Target<'a> {
     /// Its upstream's, if any.
     pub(super) tls: Option<&'a OriginTls>,
     pub(super) speak: Speak,
+    /// The client, if connections to the server carry its address.
+    pub(super) client: Option<Ends>,
 }
 
 /// Which versions will do.
@@ -73,6 +77,9 @@ async fn reach(pool: &Rc<Pool>, target: Target<'_>) -> Result<Lease, Fault> {
 fn plan(target: Target<'_>) -> Result<Plan, Fault> {
     let protocol = target.server.upstream.settings.transport.protocol;
     let scheme = target.server.origin().settings.scheme;
+    if target.client.is_some() {
+        return Ok(Plan::Http1);
+    }
     match (protocol, target.speak) {
         (Protocol::Http1, _) | (Protocol::Auto, Speak::Http1) => Ok(Plan::Http1),
         (Protocol::H2 | Protocol::H2c, Speak::Http1) => Err(Fault::UpgradeUnsupported),
@@ -88,7 +95,13 @@ fn plan(target: Target<'_>) -> Result<Plan, Fault> {
 async fn open(pool: &Rc<Pool>, target: Target<'_>, plan: Plan) -> Result<Lease, Fault> {
     let server = target.server;
     let open = server.open().ok_or(Fault::ConnectionLimitReached)?;
-    let stream = dial(server).await?;
+    let mut stream = dial(server).await?;
+    if let Some(client) = target.client {
+        let version = server.upstream.settings.transport.send_proxy_protocol;
+        proxy_protocol::announce(&mut stream, version, client)
+            .await
+            .map_err(|error| connect_fault(&error))?;
+    }
     let (transport, negotiated) = match server.origin().settings.scheme {
         Scheme::Http => (Transport::Cleartext(stream), None),
         Scheme::Https => secure(stream, target, plan).await?,
@@ -103,7 +116,7 @@ async fn open(pool: &Rc<Pool>, target: Target<'_>, plan: Plan) -> Result<Lease, 
             if plan == Plan::Negotiate {
                 pool.speaks_http1(server);
             }
-            handshake_http1(stream, pool, server, open).await
+            handshake_http1(stream, pool, target, open).await
         }
     }
 }
@@ -187,7 +200,7 @@ async fn dial_address(address: SocketAddr) -> Result<TcpStream, Fault> {
 async fn handshake_http1(
     stream: OriginStream,
     pool: &Rc<Pool>,
-    server: &Server,
+    target: Target<'_>,
     open: Open,
 ) -> Result<Lease, Fault> {
     let head = stream.head();
@@ -206,8 +219,8 @@ async fn handshake_http1(
             tracing::debug!(%error, "origin connection ended");
         }
     });
-    let link = h1::Link::new(sender, task.abort_handle(), head, open);
-    Ok(pool.lease(link, server.clone()))
+    let link = h1::Link::new(sender, task.abort_handle(), head, open, target.client);
+    Ok(pool.lease(link, target.server.clone()))
 }
 
 fn connect_fault(error: &io::Error) -> Fault {

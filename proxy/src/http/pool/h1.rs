@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::{Open, Server};
 use crate::http::body::RequestBody;
-use crate::http::connect::HeadBudget;
+use crate::http::connect::{Ends, HeadBudget};
 
 /// A connection and the task that runs it. Dropped, it is closed at once. Dropping the sender alone would not do: hyper
 /// finishes the request first, and an origin that answered early or never may take no more of it.
@@ -22,6 +22,8 @@ pub(in crate::http) struct Link {
     head: Arc<HeadBudget>,
     /// Also after the protocol was switched, when the task is done with the socket.
     _open: Rc<Open>,
+    /// Whose it is, if it said so to its server.
+    client: Option<Ends>,
 }
 
 /// One that waits for a request.
@@ -38,17 +40,24 @@ impl Link {
         task: AbortHandle,
         head: Arc<HeadBudget>,
         open: Rc<Open>,
+        client: Option<Ends>,
     ) -> Self {
         Self {
             sender,
             task,
             head,
             _open: open,
+            client,
         }
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Whether it may carry a request of `client`.
+    pub(super) fn is_for(&self, client: Option<Ends>) -> bool {
+        self.client == client
     }
 
     /// One that is not ready still reads the end of its last response or writes the rest of its last request.

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::balance::{OriginServer, Upstream};
 use crate::clock;
 use crate::http::body::RequestBody;
+use crate::http::connect::Ends;
 use h1::Idle;
 
 /// One worker's connections that wait for requests.
@@ -89,10 +90,12 @@ pub(super) enum Link {
 pub(super) struct Open(Server);
 
 impl Pool {
-    /// An idle HTTP/1.1 connection to `server` that is alive as far as can be told. `now` is when it is wanted.
+    /// An idle HTTP/1.1 connection to `server` that is alive as far as can be told, and one of `client`'s if connections
+    /// are one client's. `now` is when it is wanted.
     pub(super) fn take(
         self: &Rc<Self>,
         server: &Server,
+        client: Option<Ends>,
         reuse: Reuse,
         now: Instant,
     ) -> Option<Lease> {
@@ -103,9 +106,9 @@ impl Pool {
             Reuse::Any => connections.first()?.since,
             Reuse::Recent => now.checked_sub(RECENT)?,
         };
-        let ready = connections
-            .iter()
-            .rposition(|idle| idle.link.is_ready() && idle.since >= oldest)?;
+        let ready = connections.iter().rposition(|idle| {
+            idle.since >= oldest && idle.link.is_for(client) && idle.link.is_ready()
+        })?;
         let connection = connections.remove(ready);
         Some(self.lease(connection.link, connection.server))
     }

@@ -51,7 +51,7 @@ async fn connection(pool: &Rc<Pool>, server: &Server) -> (Lease, DuplexStream) {
     let task = tokio::task::spawn_local(connection).abort_handle();
     sender.ready().await.unwrap();
     let open = Rc::new(server.open().unwrap());
-    let link = h1::Link::new(sender, task, Arc::default(), open);
+    let link = h1::Link::new(sender, task, Arc::default(), open, None);
     (pool.lease(link, server.clone()), theirs)
 }
 
@@ -72,7 +72,7 @@ fn the_connection_used_last_is_used_next() {
         first.give_back();
         second.give_back();
         drop(origin);
-        let taken = pool.take(&server, Reuse::Any, clock::now()).unwrap();
+        let taken = pool.take(&server, None, Reuse::Any, clock::now()).unwrap();
         tokio::task::yield_now().await;
         assert!(
             matches!(&taken.link, Link::Http1(link) if link.is_closed()),
@@ -89,7 +89,7 @@ fn a_connection_that_its_origin_closed_is_not_used() {
         lease.give_back();
         drop(origin);
         tokio::task::yield_now().await;
-        assert!(pool.take(&server, Reuse::Any, clock::now()).is_none());
+        assert!(pool.take(&server, None, Reuse::Any, clock::now()).is_none());
         assert_eq!(pool.len(), 0);
     });
 }
@@ -101,8 +101,8 @@ fn what_cannot_be_sent_twice_gets_only_a_connection_used_a_moment_ago() {
         let (lease, _origin) = connection(&pool, &server).await;
         lease.give_back();
         let later = clock::now() + Duration::from_secs(2);
-        assert!(pool.take(&server, Reuse::Recent, later).is_none());
-        assert!(pool.take(&server, Reuse::Any, later).is_some());
+        assert!(pool.take(&server, None, Reuse::Recent, later).is_none());
+        assert!(pool.take(&server, None, Reuse::Any, later).is_some());
     });
 }
 
@@ -112,7 +112,7 @@ fn a_dropped_lease_does_not_come_back() {
         let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
         let (lease, _origin) = connection(&pool, &server).await;
         drop(lease);
-        assert!(pool.take(&server, Reuse::Any, clock::now()).is_none());
+        assert!(pool.take(&server, None, Reuse::Any, clock::now()).is_none());
     });
 }
 
@@ -144,8 +144,8 @@ fn servers_do_not_share_connections() {
         );
         let (lease, _origin) = connection(&pool, &one).await;
         lease.give_back();
-        assert!(pool.take(&other, Reuse::Any, clock::now()).is_none());
-        assert!(pool.take(&one, Reuse::Any, clock::now()).is_some());
+        assert!(pool.take(&other, None, Reuse::Any, clock::now()).is_none());
+        assert!(pool.take(&one, None, Reuse::Any, clock::now()).is_some());
     });
 }
 
