@@ -134,9 +134,12 @@ fn origin(
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("invariant: the provider has suites for TLS 1.2 and 1.3");
     let builder = match (settings.verify, &settings.ca) {
-        (Verify::Nothing, _) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(&provider)))),
+        (Verify::Nothing, _) => {
+            tracing::warn!("tls.verify = false: anybody can pass for the servers of an upstream");
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(&provider))))
+        }
         (Verify::Certificate, Some(ca)) => builder.with_root_certificates(authorities(ca)?),
         (Verify::Certificate, None) => {
             let roots = match system {

@@ -447,3 +447,30 @@ fn an_origin_that_proves_nothing_is_no_websocket() {
         assert_eq!(response.await.unwrap().status(), 501);
     });
 }
+
+#[test]
+fn the_access_log_has_a_tunnel_when_it_ends_with_what_it_carried() {
+    let path = std::env::temp_dir().join(format!("weir-it-tunnel-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let (origin, connections) = agreeing();
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| setup.access = weir::telemetry::AccessTarget::File(path.clone()))
+        .start();
+    let mut client = tunnel(weir.address);
+    let (_, mut server) = connections.recv_timeout(PATIENCE).unwrap();
+    server.get_mut().write_all(b"answer\n").unwrap();
+    assert_eq!(line(&mut client), "answer\n");
+    assert!(weir.access.flush(Duration::from_secs(10)));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "it is open");
+    drop((client, server));
+    until("the line is written", || {
+        assert!(weir.access.flush(Duration::from_secs(10)));
+        !std::fs::read_to_string(&path).unwrap().is_empty()
+    });
+    let text = std::fs::read_to_string(&path).unwrap();
+    let _ = std::fs::remove_file(&path);
+    assert!(
+        text.contains("\"status\":101") && text.contains("\"bytes\":7"),
+        "{text}"
+    );
+}

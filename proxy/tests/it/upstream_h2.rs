@@ -434,3 +434,55 @@ fn content_and_its_length_arrive_whole() {
         assert_eq!(text(response).await.len(), 900 << 10);
     });
 }
+
+#[test]
+fn responses_without_content_have_none_and_keep_the_length_of_head() {
+    let origin = H2Origin::start(Speaking::default(), |mut exchange| async move {
+        let status = match exchange.request.uri().path() {
+            "/none" => 204,
+            "/same" => 304,
+            _ => 200,
+        };
+        let mut response = Response::builder().status(status).body(()).unwrap();
+        if status != 204 {
+            let fields = response.headers_mut();
+            fields.insert("content-length", http::HeaderValue::from_static("7"));
+        }
+        exchange.respond.send_response(response, true).unwrap();
+    });
+    let weir = weir(&origin);
+    let mut client = Client::connect(weir.address);
+    for (request, status, length) in [
+        ("HEAD /", 200, Some("7")),
+        // hyper leaves it out, which RFC 9110 §8.6 lets everybody do.
+        ("GET /same", 304, None),
+        ("GET /none", 204, None),
+        ("HEAD /", 200, Some("7")),
+    ] {
+        client.send(&format!("{request} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        let response = client.head_response();
+        assert_eq!(response.status(), status, "{request}");
+        assert_eq!(response.field("content-length"), length, "{request}");
+    }
+}
+
+#[test]
+fn content_of_another_length_than_declared_is_an_error_for_the_client() {
+    for (declared, content) in [("9", "short"), ("2", "too long")] {
+        let origin = H2Origin::start(Speaking::default(), move |mut exchange| async move {
+            let response = Response::builder()
+                .header("content-length", declared)
+                .body(())
+                .unwrap();
+            let mut stream = exchange.respond.send_response(response, false).unwrap();
+            let _ = stream.send_data(Bytes::from_static(content.as_bytes()), true);
+        });
+        let weir = weir(&origin);
+        let mut client = Client::connect(weir.address);
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let whole = client
+            .try_response()
+            .is_ok_and(|response| response.status() == 200);
+        assert!(!whole, "{content}");
+    }
+}

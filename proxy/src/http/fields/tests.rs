@@ -225,6 +225,7 @@ mod responses {
                 server("10.0.0.1", 8080),
                 server("app.internal", 80),
                 server("fd00::1", 8080),
+                server("secure.internal", 443),
             ],
             transport: UpstreamTransport::default(),
             eject: EjectSettings {
@@ -270,6 +271,8 @@ mod responses {
             ("http://App.Internal/x", "https://a.test:8443/x"),
             ("http://app.internal:80/x", "https://a.test:8443/x"),
             ("http://[fd00::1]:8080/x", "https://a.test:8443/x"),
+            ("https://secure.internal/x", "https://a.test:8443/x"),
+            ("//secure.internal/x", "https://a.test:8443/x"),
             // Not ours: another port, another host, a longer name, no host at all.
             ("http://10.0.0.1/x", "http://10.0.0.1/x"),
             ("http://10.0.0.1:80801/x", "http://10.0.0.1:80801/x"),
