@@ -233,6 +233,8 @@ mod tests {
                 "[shield.syn_cookies]\nmode = \"off\"\nstart = 9\n[limits]",
             ),
             ("drain = \"30s\"", "drain = \"10s\""),
+            ("drain = \"30s\"", "upgrades = 7"),
+            ("\"http://10.0.0.1\"", "\"https://10.0.0.1\""),
             ("http://10.0.0.1", "http://10.0.0.2"),
             (
                 "upstream = \"app\"\n        [cache]",

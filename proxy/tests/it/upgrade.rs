@@ -474,3 +474,40 @@ fn the_access_log_has_a_tunnel_when_it_ends_with_what_it_carried() {
         "{text}"
     );
 }
+
+#[test]
+fn an_upgrade_that_is_agreed_to_in_the_drain_is_one_all_the_same() {
+    let (go, wait) = sync_channel::<()>(0);
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::raw(move |stream, seen| {
+        let mut reader = BufReader::new(stream);
+        let Ok(request) = read_message(&mut reader, Content::Framed) else {
+            return;
+        };
+        seen(&request);
+        wait.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        reader.get_mut().write_all(AGREE.as_bytes()).unwrap();
+        let asked = line(&mut reader);
+        reader.get_mut().write_all(asked.as_bytes()).unwrap();
+    });
+    let weir = Setup::to(&[origin.address]).start();
+    let stream = TcpStream::connect(weir.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut client = BufReader::new(stream);
+    client.get_mut().write_all(ASK.as_bytes()).unwrap();
+    until("the origin is asked", || !origin.requests().is_empty());
+    weir.stop(Stop::Drain);
+    until("the drain has begun", || {
+        TcpStream::connect(weir.address).is_err()
+    });
+    go.send(()).unwrap();
+    let response = read_message(&mut client, Content::None).unwrap();
+    assert_eq!(response.status(), 101);
+    assert!(response.field("connection").unwrap().contains("upgrade"));
+    client.get_mut().write_all(b"hello\n").unwrap();
+    assert_eq!(line(&mut client), "hello\n");
+    assert!(is_closed(&mut client));
+    // Only half of the tunnel is closed until the client goes, too.
+    drop(client);
+    weir.join();
+}

@@ -157,6 +157,31 @@ fn an_origin_that_never_sends_its_settings_is_a_timeout() {
 }
 
 #[test]
+fn nobody_waits_longer_for_a_hung_handshake_than_for_one_of_their_own() {
+    let silent = Origin::raw(|mut stream, _| {
+        let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    });
+    let origin = H2Origin::ok(Speaking::default());
+    let weir = Setup::to(&[silent.address, origin.address])
+        .with(|setup| {
+            setup.transport = H2C;
+            setup.timeouts.connect = Duration::from_millis(200);
+        })
+        .start();
+    run(async {
+        let sender = h2(TcpStream::connect(weir.address).await.unwrap()).await;
+        let requests = (0..20).map(|_| {
+            let mut sender = sender.clone();
+            async move { text(sender.send_request(get("/")).await.unwrap()).await }
+        });
+        for answer in futures(requests).await {
+            assert_eq!(answer, "ok", "the other server is asked");
+        }
+    });
+    assert!(silent.connections() < 10, "they did not make one each");
+}
+
+#[test]
 fn an_origin_that_speaks_no_http_2_is_502() {
     let origin = Origin::answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     let weir = Setup::to(&[origin.address])

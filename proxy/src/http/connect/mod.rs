@@ -9,6 +9,7 @@ pub(super) use stream::{HeadBudget, OriginStream};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Instant;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,6 +18,7 @@ use tokio::net::TcpStream;
 use super::fault::Fault;
 use super::pool::{Joined, Lease, Open, Pool, Server, h1, h2};
 use crate::balance::{Protocol, Scheme};
+use crate::clock;
 use crate::tls::{HandshakeFailure, Offer, OriginTls};
 use stream::Transport;
 
@@ -50,28 +52,38 @@ enum Plan {
 }
 
 /// A connection to `target`, or a stream of one that has just been made, within the server's limits and
-/// `timeouts.connect`.
+/// `timeouts.connect`. While a connection that can be shared is being made, others wait for it instead of making one each,
+/// and fail with it if it fails.
 pub(super) async fn connect(pool: &Rc<Pool>, target: Target<'_>) -> Result<Lease, Fault> {
     let timeout = target.server.upstream.settings.timeouts.connect;
-    tokio::time::timeout(timeout, reach(pool, target))
-        .await
-        .map_err(|_elapsed| Fault::ConnectionTimeout)?
-}
-
-/// While a connection that can be shared is being made, others wait for it instead of making one each.
-async fn reach(pool: &Rc<Pool>, target: Target<'_>) -> Result<Lease, Fault> {
+    let deadline = clock::now() + timeout;
     let plan = plan(target)?;
     if plan == Plan::Http1 {
-        return open(pool, target, plan).await;
+        return by(deadline, open(pool, target, plan)).await?;
     }
     loop {
-        match pool.join(target.server, crate::clock::now()) {
+        match pool.join(target.server, clock::now()) {
             Joined::Stream(lease) => return Ok(lease),
-            Joined::Wait(dialed) => dialed.notified().await,
-            // The flag is taken back when this ends, however it ends.
-            Joined::Dial(_dialing) => return open(pool, target, plan).await,
+            Joined::Wait(dialed) => {
+                if let Some(fault) = by(deadline, dialed.outcome()).await? {
+                    return Err(fault);
+                }
+            }
+            Joined::Dial(dialing) => {
+                let outcome = by(deadline, open(pool, target, plan)).await.flatten();
+                if let (Some(dialing), Err(fault)) = (dialing, &outcome) {
+                    dialing.fail(*fault);
+                }
+                return outcome;
+            }
         }
     }
+}
+
+async fn by<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, Fault> {
+    tokio::time::timeout_at(deadline.into(), work)
+        .await
+        .map_err(|_elapsed| Fault::ConnectionTimeout)
 }
 
 fn plan(target: Target<'_>) -> Result<Plan, Fault> {

@@ -20,6 +20,7 @@ use crate::balance::{OriginServer, Upstream};
 use crate::clock;
 use crate::http::body::RequestBody;
 use crate::http::connect::Ends;
+use crate::http::fault::Fault;
 use h1::Idle;
 
 /// One worker's connections that wait for requests.
@@ -34,8 +35,8 @@ pub(super) struct Pool {
 struct Shelf {
     server: Server,
     connections: Vec<Rc<h2::Shared>>,
-    /// Told when the connection that is being made is there, or will not be.
-    dialing: Option<Rc<Notify>>,
+    /// The connection that is being made.
+    dialing: Option<Rc<Dialed>>,
     /// The server chose HTTP/1.1 in ALPN.
     speaks_http1: bool,
     used: Instant,
@@ -45,10 +46,17 @@ struct Shelf {
 pub(super) enum Joined {
     /// Here is one.
     Stream(Lease),
-    /// A connection is being made: wait for this, then ask again.
-    Wait(Rc<Notify>),
+    /// A connection is being made: wait for its outcome.
+    Wait(Rc<Dialed>),
     /// Make a connection; others wait for it as long as this lives. `None`: the server speaks HTTP/1.1, nobody waits.
     Dial(Option<Dialing>),
+}
+
+/// A connection that somebody else makes.
+#[derive(Default)]
+pub(super) struct Dialed {
+    ended: Notify,
+    fault: Cell<Option<Fault>>,
 }
 
 /// A connection is being made that will be shared.
@@ -260,12 +268,32 @@ impl Shelf {
     }
 }
 
+impl Dialed {
+    /// Waits until it is there or will not be. `Some`: why. `None`: ask again.
+    pub(super) async fn outcome(&self) -> Option<Fault> {
+        self.ended.notified().await;
+        self.fault.get()
+    }
+}
+
+impl Dialing {
+    /// It will not be, and not for a reason of the request that made it: those who wait need not try again.
+    pub(super) fn fail(self, fault: Fault) {
+        let shared = self.pool.shared.borrow();
+        let shelf = shared.get(&self.server.key());
+        if let Some(dialed) = shelf.and_then(|shelf| shelf.dialing.as_ref()) {
+            dialed.fault.set(Some(fault));
+        }
+        drop(shared);
+    }
+}
+
 impl Drop for Dialing {
     fn drop(&mut self) {
         let mut shared = self.pool.shared.borrow_mut();
         let shelf = shared.get_mut(&self.server.key());
         if let Some(dialed) = shelf.and_then(|shelf| shelf.dialing.take()) {
-            dialed.notify_waiters();
+            dialed.ended.notify_waiters();
         }
     }
 }

@@ -169,9 +169,28 @@ fn one_makes_a_connection_to_share_and_the_others_wait_for_it() {
         let Joined::Wait(dialed) = pool.join(&server, clock::now()) else {
             panic!("there is no need for a second one");
         };
-        let dialed = dialed.notified();
-        drop(dialing);
-        dialed.await;
+        let (outcome, ()) = tokio::join!(dialed.outcome(), async { drop(dialing) });
+        assert_eq!(outcome, None, "its request went away: ask again");
+        assert!(matches!(
+            pool.join(&server, clock::now()),
+            Joined::Dial(Some(_))
+        ));
+    });
+}
+
+#[test]
+fn those_who_wait_for_a_connection_fail_with_it() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+        let Joined::Dial(Some(dialing)) = pool.join(&server, clock::now()) else {
+            panic!("nobody else makes one");
+        };
+        let Joined::Wait(dialed) = pool.join(&server, clock::now()) else {
+            panic!("there is no need for a second one");
+        };
+        let failing = async { dialing.fail(Fault::ConnectionRefused) };
+        let (outcome, ()) = tokio::join!(dialed.outcome(), failing);
+        assert_eq!(outcome, Some(Fault::ConnectionRefused));
         assert!(matches!(
             pool.join(&server, clock::now()),
             Joined::Dial(Some(_))

@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -70,7 +70,10 @@ impl Tunnel {
                 return;
             }
         };
-        let moved = Rc::new(Moved::default());
+        let moved = Rc::new(Moved {
+            to_client: Cell::new(0),
+            last: Cell::new(clock::now()),
+        });
         let mut origin = Watched {
             inner: TokioIo::new(origin),
             moved: Rc::clone(&moved),
@@ -90,25 +93,22 @@ impl Tunnel {
     }
 }
 
-/// Bytes that have passed.
-#[derive(Default)]
+/// What has passed.
 struct Moved {
+    /// Bytes.
     to_client: Cell<u64>,
-    to_origin: Cell<u64>,
+    /// In either direction.
+    last: Cell<Instant>,
 }
 
 /// Returns when nothing has moved for `timeout`.
 async fn silence(moved: &Moved, timeout: Duration) {
-    let mut sleep = pin!(tokio::time::sleep_until((clock::now() + timeout).into()));
-    let mut seen = (0, 0);
     loop {
-        sleep.as_mut().await;
-        let now = (moved.to_client.get(), moved.to_origin.get());
-        if now == seen {
+        let deadline = moved.last.get() + timeout;
+        if clock::now() >= deadline {
             return;
         }
-        seen = now;
-        sleep.as_mut().reset((clock::now() + timeout).into());
+        tokio::time::sleep_until(deadline.into()).await;
     }
 }
 
@@ -129,6 +129,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = (buffer.filled().len() - before) as u64;
         let to_client = &self.moved.to_client;
         to_client.set(to_client.get() + read);
+        self.moved.last.set(clock::now());
         Poll::Ready(Ok(()))
     }
 }
@@ -140,8 +141,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.inner).poll_write(context, bytes))?;
-        let to_origin = &self.moved.to_origin;
-        to_origin.set(to_origin.get() + written as u64);
+        self.moved.last.set(clock::now());
         Poll::Ready(Ok(written))
     }
 
