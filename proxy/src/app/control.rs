@@ -214,6 +214,9 @@ impl ControlPlane {
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
+        let found = self.origins.services();
+        let site = reload::next_site(&wanted, &self.shared, &found)
+            .map_err(|error| refused(error.to_string(), error.hint))?;
         if let Some(guard) = &self.guard {
             let in_force = Rc::clone(&self.settings.borrow());
             match guard.reconfigure(&in_force, &wanted) {
@@ -229,8 +232,6 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let found = self.origins.services();
-        let site = reload::next_site(&wanted, &self.shared, &found);
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,
@@ -240,6 +241,7 @@ impl ControlPlane {
         };
         self.shared.site.store(Arc::new(site));
         self.origins.reloaded();
+        self.shared.upgrades.set_max(wanted.upgrades);
         // Two statements: the first borrow lives as long as the one it is in.
         let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
         *self.settings.borrow_mut() = effective;

@@ -76,11 +76,12 @@ fn not_found(error: String, hint: impl Into<String>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::{Secret, ServerSettings, UpstreamSettings};
+    use crate::balance::{Scheme, Secret, ServerSettings, UpstreamSettings};
 
     #[test]
     fn a_server_is_found_by_its_authority_or_by_a_host_that_is_unique() {
         let servers = [("a", 80), ("b", 80), ("b", 81)].map(|(host, port)| ServerSettings {
+            scheme: Scheme::Http,
             host: host.into(),
             port,
             weight: 1,

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
 use crate::xdp::{Replace, Shield};
-use crate::{admin, cache, clock, net, telemetry, tls};
+use crate::{admin, cache, clock, http, net, telemetry, tls};
 pub use tls::CertificateError;
 
 use control::{ControlPlane, Guard};
@@ -107,20 +107,20 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
     let tls = server_tls(&settings)?;
+    let secret = secret::load(&settings.process.state_dir)?;
+    let site = reload::first_site(&settings, &secret)?;
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
-    let secret = secret::load(&settings.process.state_dir)?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
-        site: Arc::new(ArcSwap::from_pointee(reload::first_site(
-            &settings, &secret,
-        ))),
+        site: Arc::new(ArcSwap::from_pointee(site)),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
         secret,
+        upgrades: Arc::new(http::Upgrades::new(settings.upgrades)),
     };
     let origins = Origins::start(&shared.site)?;
     origins.ready().await;
@@ -248,7 +248,8 @@ async fn wind_down(
 
 /// Reads the certificates that `settings` name, as a start would.
 pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
-    tls::server_config(&settings.certificates).map(drop)
+    tls::server_config(&settings.certificates)?;
+    tls::origins(&settings.origin_tls).map(drop)
 }
 
 fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {

@@ -5,19 +5,30 @@ use std::sync::Arc;
 use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Upstream, UpstreamSettings};
 use crate::config::Settings;
 use crate::http::Site;
+use crate::tls::{self, CertificateError};
 use crate::{clock, detect, route};
 
 use super::origins::Services;
 use super::workers::Shared;
 
 /// The site of a starting weir.
-pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Site {
+pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Result<Site, CertificateError> {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
-    build(settings, &[], rules, 1, secret)
+    Ok(Site {
+        routes: route::Table::new(settings.routes.clone()),
+        upstreams: upstreams(settings, &[], secret),
+        origin_tls: tls::origins(&settings.origin_tls)?,
+        rules,
+        generation: 1,
+    })
 }
 
 /// The site that follows the current one. `found` are the servers that services stand for.
-pub(super) fn next_site(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+pub(super) fn next_site(
+    settings: &Settings,
+    shared: &Shared,
+    found: &Services,
+) -> Result<Site, CertificateError> {
     let current = shared.site.load();
     // The same rules stay the same object: what detection counted by them goes on counting.
     let rules = if current.rules.settings() == settings.detect {
@@ -26,21 +37,26 @@ pub(super) fn next_site(settings: &Settings, shared: &Shared, found: &Services) 
         Arc::new(detect::Rules::new(settings.detect.clone()))
     };
     let settings = with_services(settings, found);
-    let generation = current.generation + 1;
-    build(
-        &settings,
-        &current.upstreams,
+    Ok(Site {
+        routes: route::Table::new(settings.routes.clone()),
+        upstreams: upstreams(&settings, &current.upstreams, &shared.secret),
+        // Read again though nothing else changed: the files may have.
+        origin_tls: tls::origins(&settings.origin_tls)?,
         rules,
-        generation,
-        &shared.secret,
-    )
+        generation: current.generation + 1,
+    })
 }
 
 /// The current site with other servers found. The configuration is the same, so its generation is.
 pub(super) fn site_with(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+    let current = shared.site.load();
+    let settings = with_services(settings, found);
     Site {
-        generation: shared.site.load().generation,
-        ..next_site(settings, shared, found)
+        routes: route::Table::new(settings.routes.clone()),
+        upstreams: upstreams(&settings, &current.upstreams, &shared.secret),
+        origin_tls: current.origin_tls.clone(),
+        rules: Arc::clone(&current.rules),
+        generation: current.generation,
     }
 }
 
@@ -70,33 +86,19 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     }
 }
 
-fn build(
-    settings: &Settings,
-    known: &[Arc<Upstream>],
-    rules: Arc<detect::Rules>,
-    generation: u64,
-    secret: &Secret,
-) -> Site {
+/// The upstreams that are wanted, with what is `known` of their servers.
+fn upstreams(settings: &Settings, known: &[Arc<Upstream>], secret: &Secret) -> Vec<Arc<Upstream>> {
     let now = clock::now();
-    let upstreams = settings
-        .upstreams
-        .iter()
-        .map(|wanted| {
-            known
-                .iter()
-                .find(|upstream| upstream.settings.name == wanted.name)
-                .map_or_else(
-                    || Arc::new(Upstream::new(wanted.clone(), secret.clone(), now)),
-                    |known| follow(known, wanted),
-                )
-        })
-        .collect();
-    Site {
-        routes: route::Table::new(settings.routes.clone()),
-        upstreams,
-        rules,
-        generation,
-    }
+    let follow = |wanted: &UpstreamSettings| {
+        known
+            .iter()
+            .find(|upstream| upstream.settings.name == wanted.name)
+            .map_or_else(
+                || Arc::new(Upstream::new(wanted.clone(), secret.clone(), now)),
+                |known| follow(known, wanted),
+            )
+    };
+    settings.upstreams.iter().map(follow).collect()
 }
 
 /// The same upstream if nothing changed, else one that keeps what is known of the servers that stay.
@@ -131,6 +133,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::balance::Scheme;
 
     #[test]
     fn found_servers_are_added_once_and_no_more_than_there_may_be() {
@@ -145,6 +148,7 @@ mod tests {
         "#;
         let settings = crate::config::parse(text, Path::new("weir.toml")).expect("valid");
         let server = |host: &str, port| ServerSettings {
+            scheme: Scheme::Http,
             host: host.to_owned(),
             port,
             weight: 1,

@@ -42,6 +42,11 @@ pub(super) fn of(control: &ControlPlane) -> api::Status {
             accepted: sum(counters.iter().map(|worker| &worker.accepted)),
             refused: sum(counters.iter().map(|worker| &worker.refused)),
         },
+        upgrades: api::Upgrades {
+            open: control.shared.upgrades.open() as u64,
+            accepted: control.shared.upgrades.total(),
+            refused: control.shared.upgrades.refused(),
+        },
         tls: api::Tls {
             handshakes: sum(counters.iter().map(|worker| &worker.handshakes)),
             failed: sum(counters.iter().map(|worker| &worker.handshakes_failed)),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Settings;
 use crate::http::Site;
 use crate::http::worker::{self, Counters, Report, Stop};
-use crate::{balance, cache, net, telemetry};
+use crate::{balance, cache, http, net, telemetry};
 
 /// What all workers share: immutable snapshots, sharded stores, queues.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ pub(super) struct Shared {
     pub(super) admission: Arc<net::Admission>,
     pub(super) access: telemetry::AccessLog,
     pub(super) secret: balance::Secret,
+    pub(super) upgrades: Arc<http::Upgrades>,
 }
 
 /// How a worker ended.
@@ -69,6 +70,7 @@ impl Workers {
                 admission: Arc::clone(&shared.admission),
                 reports: reports.clone(),
                 access: shared.access.clone(),
+                upgrades: Arc::clone(&shared.upgrades),
                 counters,
                 stop: stopped.clone(),
             };

@@ -17,8 +17,9 @@ pub use jitter::{fraction, jittered};
 pub use pick::{Picker, Tried, Wish};
 pub use server::{InFlight, OriginServer};
 pub use settings::{
-    EjectSettings, Expect, HashOn, HealthSettings, Policy, ProbeKind, RetrySettings,
-    ServerSettings, StickySettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    EjectSettings, Expect, HashOn, HealthSettings, Policy, ProbeKind, Protocol, ProxyProtocol,
+    RetrySettings, Scheme, ServerSettings, StickySettings, UpstreamLimits, UpstreamSettings,
+    UpstreamTimeouts, UpstreamTransport,
 };
 pub use upstream::Upstream;
 

@@ -14,6 +14,8 @@ pub struct UpstreamSettings {
     pub servers: Vec<ServerSettings>,
     /// Names whose SRV records (RFC 2782) are more servers. They are added to `servers` as they are found.
     pub services: Vec<String>,
+    /// What is spoken with them.
+    pub transport: UpstreamTransport,
     /// How a server is chosen.
     pub balance: Policy,
     /// Keeps a client with the server it had first. Default off.
@@ -35,9 +37,57 @@ pub struct UpstreamSettings {
     pub timeouts: UpstreamTimeouts,
 }
 
+/// How an upstream's origin servers are spoken with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpstreamTransport {
+    /// `protocol`
+    pub protocol: Protocol,
+    /// `send_proxy_protocol`
+    pub send_proxy_protocol: ProxyProtocol,
+}
+
+/// `send_proxy_protocol` of an upstream: whether connections begin with a client's address. Each is then that client's
+/// connection's alone, and HTTP/1.1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// No. The default.
+    #[default]
+    Off,
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// `protocol` of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/2 or HTTP/1.1 over TLS as ALPN says, HTTP/1.1 over cleartext. The default.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 over TLS (RFC 9113 §3.2).
+    H2,
+    /// HTTP/2 over cleartext with prior knowledge (RFC 9113 §3.3).
+    H2c,
+}
+
+/// Scheme of an origin server's URL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Cleartext.
+    #[default]
+    Http,
+    /// TLS.
+    Https,
+}
+
 /// One origin server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
+    /// Whether it speaks TLS.
+    pub scheme: Scheme,
     /// Host name or address literal, without brackets.
     pub host: String,
     /// TCP port.
@@ -180,6 +230,7 @@ impl UpstreamSettings {
             name: name.into(),
             servers,
             services: Vec::new(),
+            transport: UpstreamTransport::default(),
             balance: Policy::default(),
             sticky: None,
             health: None,

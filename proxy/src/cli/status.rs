@@ -165,6 +165,16 @@ fn traffic(status: &api::Status, out: &mut Out) -> io::Result<()> {
         ),
         out,
     )?;
+    if status.upgrades != api::Upgrades::default() {
+        let upgrades = status.upgrades;
+        let text = format!(
+            "{} open, {} accepted, {} refused",
+            count(upgrades.open),
+            count(upgrades.accepted),
+            count(upgrades.refused)
+        );
+        fact("upgrades", &text, out)?;
+    }
     let responses = status.responses;
     fact(
         "responses",
@@ -256,6 +266,7 @@ mod tests {
             }],
             connections: api::Connections::default(),
             tls: api::Tls::default(),
+            upgrades: api::Upgrades::default(),
             responses: api::Responses {
                 successful: 1_000,
                 ..api::Responses::default()

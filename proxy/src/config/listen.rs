@@ -11,19 +11,32 @@ use crate::net::{ClientLimits, HttpVersions, ListenSettings, Transport};
 use crate::tls::CertificateSettings;
 
 /// Keys of `[limits]` that come with a later version.
-const LIMITS_LATER: [&str; 2] = ["min_body_rate", "upgrades"];
+const LIMITS_LATER: [&str; 1] = ["min_body_rate"];
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// Shortest timeout towards a client: below it, distance alone makes honest clients fail.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// `[limits]`: what listeners start from, and the longest drain.
-pub(super) fn limits(root: &mut Table<'_>) -> (ClientLimits, Duration) {
+/// `[limits]`
+pub(super) struct Limits {
+    /// What listeners start from.
+    pub(super) client: ClientLimits,
+    /// Longest drain.
+    pub(super) drain: Duration,
+    /// Upgraded connections of the process.
+    pub(super) upgrades: usize,
+}
+
+/// `[limits]`
+pub(super) fn limits(root: &mut Table<'_>) -> Limits {
     let mut table = root.section("limits");
-    let limits = client_limits(&mut table, &default_limits());
-    let drain = table.duration("drain", Duration::from_secs(30), Duration::ZERO..=HOUR);
+    let limits = Limits {
+        client: client_limits(&mut table, &default_limits()),
+        drain: table.duration("drain", Duration::from_secs(30), Duration::ZERO..=HOUR),
+        upgrades: table.integer("upgrades", 1000, 0..=1_000_000),
+    };
     table.finish(&LIMITS_LATER);
-    (limits, drain)
+    limits
 }
 
 /// `[[certificate]]`
@@ -135,11 +148,13 @@ fn http_versions(node: &Node<'_>) -> HttpVersions {
 fn own_limits(listener: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
     let mut table = listener.section("limits");
     let limits = client_limits(&mut table, base);
-    if let Some(node) = table.take("drain") {
-        node.refuse(Refusal::invalid(
-            "drain is for the whole process",
-            "move it to [limits]",
-        ));
+    for key in ["drain", "upgrades"] {
+        if let Some(node) = table.take(key) {
+            node.refuse(Refusal::invalid(
+                format!("{key} is for the whole process"),
+                "move it to [limits]",
+            ));
+        }
     }
     table.finish(&LIMITS_LATER);
     limits
@@ -161,6 +176,11 @@ fn client_limits(table: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
         body_timeout: table.duration("body_timeout", base.body_timeout, SHORTEST..=HOUR),
         write_timeout: table.duration("write_timeout", base.write_timeout, SHORTEST..=HOUR),
         idle_timeout: table.duration("idle_timeout", base.idle_timeout, SHORTEST..=24 * HOUR),
+        upgrade_idle_timeout: table.duration(
+            "upgrade_idle_timeout",
+            base.upgrade_idle_timeout,
+            SHORTEST..=24 * HOUR,
+        ),
         // 8 KiB is the least that RFC 9112 §3 wants for the request line alone, and hyper's smallest buffer.
         header_bytes: usize_of(table.size(
             "header_bytes",
@@ -190,6 +210,7 @@ fn default_limits() -> ClientLimits {
         body_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_mins(1),
+        upgrade_idle_timeout: Duration::from_mins(10),
         header_bytes: 32 << 10,
         header_fields: 100,
         body_bytes: 100 << 20,

@@ -17,6 +17,7 @@ mod shield;
 mod source;
 mod suggest;
 mod syntax;
+mod transport;
 mod unique;
 mod upstream;
 mod value;
@@ -45,10 +46,14 @@ pub struct Settings {
     pub listen: Vec<crate::net::ListenSettings>,
     /// `[limits] drain`: longest graceful stop. Default 30 s.
     pub drain: Duration,
+    /// `[limits] upgrades`: upgraded connections (WebSocket and the like) of the whole process. Default 1000; over it: 503.
+    pub upgrades: usize,
     /// `[[certificate]]`
     pub certificates: Vec<crate::tls::CertificateSettings>,
     /// `[[upstream]]`
     pub upstreams: Vec<crate::balance::UpstreamSettings>,
+    /// `tls` of each upstream that has `https://` servers, in the order of `upstreams`.
+    pub origin_tls: Vec<Option<crate::tls::OriginTlsSettings>>,
     /// `[[route]]`, in file order.
     pub routes: Vec<crate::route::RouteSettings>,
     /// `[cache]`
@@ -152,10 +157,14 @@ fn read(path: &Path) -> Result<String, Problem> {
 fn settings(mut root: Table<'_>) -> Settings {
     let process = process::process(&mut root);
     let shield = shield::shield(&mut root);
-    let (limits, drain) = listen::limits(&mut root);
+    let listen::Limits {
+        client: limits,
+        drain,
+        upgrades,
+    } = listen::limits(&mut root);
     let certificates = listen::certificates(&mut root);
     let (listen, addresses) = listen::listeners(&mut root, &limits, certificates.len());
-    let upstreams = upstream::upstreams(&mut root);
+    let (upstreams, origin_tls) = upstream::upstreams(&mut root);
     let routes = route::routes(&mut root, &upstreams);
     let cache = cache::cache(&mut root);
     let detect = detect::rules(&mut root, shield.block_for);
@@ -180,8 +189,10 @@ fn settings(mut root: Table<'_>) -> Settings {
         shield,
         listen,
         drain,
+        upgrades,
         certificates,
         upstreams,
+        origin_tls,
         routes,
         cache,
         detect,

@@ -3,25 +3,22 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::value::Refusal;
+use crate::balance::Scheme;
 
-/// `"http://10.0.0.11:8080"` → host and port; 80 if there is none.
-pub(super) fn origin_url(text: &str) -> Result<(String, u16), Refusal> {
+/// `"http://10.0.0.11:8080"` → scheme, host and port; 80 or 443 if there is none.
+pub(super) fn origin_url(text: &str) -> Result<(Scheme, String, u16), Refusal> {
     let shape = || {
         Refusal::invalid(
             "not the URL of an origin server",
-            "write http://, a host name or address and a port, such as \"http://10.0.0.11:8080\"",
+            "write http:// or https://, a host name or address and a port, such as \"http://10.0.0.11:8080\"",
         )
     };
     let (scheme, rest) = text.split_once("://").ok_or_else(shape)?;
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(Refusal::not_supported(
-            "https:// towards an origin server",
-            "use http://",
-        ));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(shape());
-    }
+    let (scheme, default_port) = match scheme {
+        http if http.eq_ignore_ascii_case("http") => (Scheme::Http, 80),
+        https if https.eq_ignore_ascii_case("https") => (Scheme::Https, 443),
+        _ => return Err(shape()),
+    };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
         return Err(Refusal::invalid(
@@ -41,7 +38,7 @@ pub(super) fn origin_url(text: &str) -> Result<(String, u16), Refusal> {
             "port 0 is no port",
             "name a port from 1 to 65535",
         )),
-        port => Ok((host, port.unwrap_or(80))),
+        port => Ok((scheme, host, port.unwrap_or(default_port))),
     }
 }
 
@@ -104,18 +101,30 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::problem::ProblemKind;
 
     #[test]
-    fn origin_urls_are_http_with_host_and_port_only() {
+    fn origin_urls_have_scheme_host_and_port_only() {
         for (text, expected) in [
-            ("http://10.0.0.11:8080", Some(("10.0.0.11", 8080))),
-            ("http://app.internal", Some(("app.internal", 80))),
-            ("HTTP://App.Internal:81/", Some(("app.internal", 81))),
-            ("http://my_app:81", Some(("my_app", 81))),
-            ("http://[2001:DB8::1]:81", Some(("2001:db8::1", 81))),
-            ("http://[::1]", Some(("::1", 80))),
-            ("https://app", None),
+            (
+                "http://10.0.0.11:8080",
+                Some((Scheme::Http, "10.0.0.11", 8080)),
+            ),
+            (
+                "http://app.internal",
+                Some((Scheme::Http, "app.internal", 80)),
+            ),
+            (
+                "HTTP://App.Internal:81/",
+                Some((Scheme::Http, "app.internal", 81)),
+            ),
+            ("http://my_app:81", Some((Scheme::Http, "my_app", 81))),
+            (
+                "http://[2001:DB8::1]:81",
+                Some((Scheme::Http, "2001:db8::1", 81)),
+            ),
+            ("http://[::1]", Some((Scheme::Http, "::1", 80))),
+            ("https://app", Some((Scheme::Https, "app", 443))),
+            ("HTTPS://app:8443", Some((Scheme::Https, "app", 8443))),
             ("ftp://app", None),
             ("app:80", None),
             ("http://", None),
@@ -135,7 +144,7 @@ mod tests {
         ] {
             let got = origin_url(text).ok();
             assert_eq!(
-                got.as_ref().map(|(h, p)| (h.as_str(), *p)),
+                got.as_ref().map(|(s, h, p)| (*s, h.as_str(), *p)),
                 expected,
                 "{text}"
             );
@@ -156,11 +165,5 @@ mod tests {
         ] {
             assert_eq!(service(text).ok().as_deref(), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn https_origins_are_not_supported_rather_than_malformed() {
-        let refusal = origin_url("https://app:443").expect_err("https");
-        assert_eq!(refusal.kind, ProblemKind::NotSupported);
     }
 }

@@ -5,7 +5,7 @@ use super::{ProcessSettings, Settings};
 impl Settings {
     /// Keys that differ in `new` and take effect only at a restart, in file order. Everything else (routes, upstreams,
     /// certificates, detection rules, all of the shield but where else it is attached and how large its tables are,
-    /// `limits.drain`) applies on reload.
+    /// `limits.drain`, `limits.upgrades`) applies on reload.
     pub fn diff(&self, new: &Self) -> Vec<&'static str> {
         // Destructured so that a new setting cannot be forgotten here.
         let Self {
@@ -13,8 +13,10 @@ impl Settings {
             shield,
             listen,
             drain: _,
+            upgrades: _,
             certificates: _,
             upstreams: _,
+            origin_tls: _,
             routes: _,
             cache,
             detect: _,
@@ -237,6 +239,8 @@ mod tests {
             ),
             ("interfaces = [\"eth0\"]", "interfaces = []"),
             ("drain = \"30s\"", "drain = \"10s\""),
+            ("drain = \"30s\"", "upgrades = 7"),
+            ("\"http://10.0.0.1\"", "\"https://10.0.0.1\""),
             ("http://10.0.0.1", "http://10.0.0.2"),
             (
                 "upstream = \"app\"\n        [cache]",

@@ -1,6 +1,6 @@
 //! One client connection: what its byte stream, its requests and its driver share, and the driver.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::activity::{Activity, Due, Ending, Http, Verdict};
+use super::connect::Ends;
 use super::fault::Fault;
 use super::fields;
 use super::framing::Heads;
+use super::upgrade::Tunnel;
 use super::worker::Worker;
 use crate::clock;
 use crate::net::{ListenSettings, Observe};
@@ -24,10 +26,20 @@ pub(super) struct Connection {
     /// Who is on the other side.
     pub(super) source: IpAddr,
     pub(super) client: fields::Client,
+    /// For origin servers that want to know them.
+    pub(super) ends: Ends,
     pub(super) activity: Activity,
     /// HTTP/1 only.
     heads: RefCell<Heads>,
+    /// What takes the connection over after the response on its way; HTTP/1 only.
+    tunnel: RefCell<Option<Tunnel>>,
+    /// It has: what comes in is no HTTP.
+    handed_over: Cell<bool>,
 }
+
+/// The way to take what a connection is handed over to. Dropped, it closes that: the tunnel holds the connection, which
+/// holds it.
+pub(super) struct Handover<'a>(&'a Connection);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -52,6 +64,7 @@ impl Connection {
         settings: Arc<ListenSettings>,
         client: fields::Client,
         source: IpAddr,
+        ends: Ends,
         http: Http,
     ) -> Self {
         Self {
@@ -59,9 +72,22 @@ impl Connection {
             settings,
             source,
             client,
+            ends,
             activity: Activity::new(http, clock::now()),
             heads: RefCell::default(),
+            tunnel: RefCell::default(),
+            handed_over: Cell::new(false),
         }
+    }
+
+    /// The connection is `tunnel`'s once its last response is sent.
+    pub(super) fn hand_over(&self, tunnel: Tunnel) {
+        self.handed_over.set(true);
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+
+    pub(super) fn handover(&self) -> Handover<'_> {
+        Handover(self)
     }
 
     pub(super) fn http(&self) -> Http {
@@ -75,9 +101,23 @@ impl Connection {
     }
 }
 
+impl Handover<'_> {
+    /// Whom the connection is handed over to, if it is.
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+        self.0.tunnel.borrow_mut().take()
+    }
+}
+
+impl Drop for Handover<'_> {
+    fn drop(&mut self) {
+        let tunnel = self.tunnel();
+        drop(tunnel);
+    }
+}
+
 impl Observe for Rc<Connection> {
     fn received(&self, bytes: &[u8]) {
-        if self.http() == Http::One && !bytes.is_empty() {
+        if self.http() == Http::One && !bytes.is_empty() && !self.handed_over.get() {
             self.heads.borrow_mut().observe(bytes);
             self.activity.received(clock::now);
         }

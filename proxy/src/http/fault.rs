@@ -36,6 +36,20 @@ pub(crate) enum Fault {
     ConnectionRefused,
     /// There is no way to the origin server.
     DestinationIpUnroutable,
+    /// The origin server's certificate does not verify.
+    TlsCertificateError,
+    /// The origin server refused the TLS handshake.
+    TlsAlertReceived,
+    /// The origin server speaks no TLS, or no protocol over it, that weir does.
+    TlsProtocolError,
+    /// The origin server did not look at the request: it leaves, or has enough streams (RFC 9113 §6.8, §8.7).
+    StreamRefused,
+    /// An upgrade was asked for, and the upstream speaks HTTP/2 only.
+    UpgradeUnsupported,
+    /// There are as many upgrades as `limits.upgrades`.
+    UpgradeLimitReached,
+    /// The origin server agreed to another upgrade than the one asked for.
+    HttpUpgradeFailed,
     /// The connection was lost before any part of a response.
     ConnectionTerminated,
     /// No response head, or no progress of the request, within `timeouts.response`.
@@ -83,6 +97,8 @@ pub(crate) enum Who {
 pub(crate) enum Retry {
     /// Nothing of the request reached an origin server.
     Always,
+    /// An origin server says that it did not act on it: any request whose content can be sent again.
+    Unprocessed,
     /// An origin server may have acted on it: only an idempotent request whose content can be sent again.
     Idempotent,
     /// Asking again would not help, or would double the harm.
@@ -94,7 +110,7 @@ impl Fault {
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
-            Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
+            Self::ConnectUnsupported | Self::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -102,12 +118,18 @@ impl Fault {
             Self::DestinationNotFound => StatusCode::NOT_FOUND,
             Self::DestinationUnavailable
             | Self::ConnectionLimitReached
+            | Self::UpgradeLimitReached
             | Self::ProxyInternalError => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectionTimeout | Self::HttpResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ProxyLoopDetected
             | Self::DnsError
             | Self::ConnectionRefused
             | Self::DestinationIpUnroutable
+            | Self::TlsCertificateError
+            | Self::TlsAlertReceived
+            | Self::TlsProtocolError
+            | Self::StreamRefused
+            | Self::HttpUpgradeFailed
             | Self::ConnectionTerminated
             | Self::HttpResponseIncomplete
             | Self::HttpResponseHeaderSectionSize
@@ -116,6 +138,7 @@ impl Fault {
     }
 
     /// `Proxy-Status` with an error type of RFC 9209 §2.3, and a line for the client.
+    #[allow(clippy::too_many_lines, reason = "a table")]
     const fn text(self) -> (&'static str, &'static str) {
         match self {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
@@ -147,6 +170,34 @@ impl Fault {
             Self::DestinationIpUnroutable => (
                 "weir; error=destination_ip_unroutable",
                 "origin unreachable\n",
+            ),
+            Self::TlsCertificateError => (
+                "weir; error=tls_certificate_error",
+                "origin certificate invalid\n",
+            ),
+            Self::TlsAlertReceived => (
+                "weir; error=tls_alert_received",
+                "origin refused the TLS handshake\n",
+            ),
+            Self::TlsProtocolError => (
+                "weir; error=tls_protocol_error",
+                "origin TLS handshake failed\n",
+            ),
+            Self::StreamRefused => (
+                "weir; error=connection_terminated",
+                "origin did not take the request\n",
+            ),
+            Self::UpgradeLimitReached => (
+                "weir; error=connection_limit_reached",
+                "too many upgraded connections\n",
+            ),
+            Self::HttpUpgradeFailed => (
+                "weir; error=http_upgrade_failed",
+                "origin upgrade invalid\n",
+            ),
+            Self::UpgradeUnsupported => (
+                "weir; error=http_upgrade_failed",
+                "upgrade not supported here\n",
             ),
             Self::ConnectionTerminated => (
                 "weir; error=connection_terminated",
@@ -186,11 +237,18 @@ impl Fault {
             | Self::ProxyLoopDetected
             | Self::DestinationUnavailable
             | Self::ConnectionLimitReached
+            | Self::UpgradeUnsupported
+            | Self::UpgradeLimitReached
             | Self::ProxyInternalError => Who::Proxy,
             Self::DnsError
             | Self::ConnectionTimeout
             | Self::ConnectionRefused
             | Self::DestinationIpUnroutable
+            | Self::TlsCertificateError
+            | Self::TlsAlertReceived
+            | Self::TlsProtocolError
+            | Self::StreamRefused
+            | Self::HttpUpgradeFailed
             | Self::ConnectionTerminated
             | Self::HttpResponseTimeout
             | Self::HttpResponseIncomplete
@@ -206,7 +264,11 @@ impl Fault {
             | Self::DnsError
             | Self::ConnectionTimeout
             | Self::ConnectionRefused
-            | Self::DestinationIpUnroutable => Retry::Always,
+            | Self::DestinationIpUnroutable
+            | Self::TlsCertificateError
+            | Self::TlsAlertReceived
+            | Self::TlsProtocolError => Retry::Always,
+            Self::StreamRefused => Retry::Unprocessed,
             Self::ConnectionTerminated | Self::HttpResponseIncomplete => Retry::Idempotent,
             _ => Retry::Never,
         }
@@ -251,7 +313,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 26] = [
+    const ALL: [Fault; 33] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -272,6 +334,13 @@ mod tests {
         Fault::ConnectionTimeout,
         Fault::ConnectionRefused,
         Fault::DestinationIpUnroutable,
+        Fault::TlsCertificateError,
+        Fault::TlsAlertReceived,
+        Fault::TlsProtocolError,
+        Fault::StreamRefused,
+        Fault::UpgradeUnsupported,
+        Fault::UpgradeLimitReached,
+        Fault::HttpUpgradeFailed,
         Fault::ConnectionTerminated,
         Fault::HttpResponseTimeout,
         Fault::HttpResponseIncomplete,
@@ -303,6 +372,9 @@ mod tests {
                     | Fault::ConnectionTimeout
                     | Fault::ConnectionRefused
                     | Fault::DestinationIpUnroutable
+                    | Fault::TlsCertificateError
+                    | Fault::TlsAlertReceived
+                    | Fault::TlsProtocolError
             );
             assert_eq!(fault.retry() == Retry::Always, before_sending, "{fault:?}");
         }

@@ -5,25 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::body::{RequestBody, Upload};
-use super::connect::connect;
+use super::connect::{self, Speak, connect};
 use super::fault::{Fault, Retry, Who};
-use super::pool::{Lease, Reuse, Server, Waited};
+use super::outgoing::Outgoing;
+use super::pool::{Lease, Reuse, Server, Waited, h2};
 use super::served::Served;
 use super::worker::{View, Worker};
-use crate::balance::{Attempt, Tried, Upstream, Wish};
+use crate::balance::{Attempt, ProxyProtocol, Tried, Upstream, Wish};
 use crate::clock;
-
-/// A request head as the origin gets it; kept, so that it can be sent again.
-pub(super) struct Outgoing {
-    pub(super) method: Method,
-    /// Origin-form.
-    pub(super) uri: Uri,
-    pub(super) fields: HeaderMap,
-}
 
 /// Content that goes with it.
 pub(super) struct Content {
@@ -73,24 +66,30 @@ pub(super) async fn forward(
 ) -> Result<Exchange, Fault> {
     let group = &view.site.upstreams[whither.upstream];
     let upload = content.upload;
-    if outgoing.method.is_idempotent() {
+    if outgoing.method.is_idempotent() || content.size == Size::Empty {
         upload.keep();
     }
+    let sends = group.settings.transport.send_proxy_protocol;
     let mut body = content.body;
     let mut search = Search::new(worker, view, whither);
     let mut retries = 0;
     loop {
         let server = search.next().await?;
         served.asked(&group.settings.name, &server.origin().authority);
-        let failed = match attempt(worker, &server, outgoing, body, &upload).await {
+        let target = connect::Target {
+            server: &server,
+            tls: view.site.origin_tls[whither.upstream].as_deref(),
+            speak: outgoing.speak,
+            client: (sends != ProxyProtocol::Off).then_some(outgoing.client),
+        };
+        let failed = match attempt(worker, target, outgoing, body, &upload).await {
             Ok(exchange) => return Ok(exchange),
             Err(failed) => failed,
         };
         let fault = failed.fault;
         body = match (fault.retry(), failed.unsent) {
-            (Retry::Always, Some(unsent)) => unsent,
-            (Retry::Idempotent, _) => upload.again().ok_or(fault)?,
-            _ => return Err(fault),
+            (Retry::Always | Retry::Unprocessed, Some(unsent)) => unsent,
+            (retry, _) => again(retry, outgoing, &upload).ok_or(fault)?,
         };
         search.failed(fault);
         if fault == Fault::ConnectionLimitReached {
@@ -208,21 +207,24 @@ fn blame(server: &Server, fault: Fault, took: Duration) {
     match fault.retry() {
         Retry::Never if fault != Fault::HttpResponseTimeout => {}
         Retry::Never => report(server, Attempt::Errored(took), fault.name()),
-        Retry::Always | Retry::Idempotent => report(server, Attempt::Failed, fault.name()),
+        Retry::Always | Retry::Unprocessed | Retry::Idempotent => {
+            report(server, Attempt::Failed, fault.name())
+        }
     }
 }
 
 /// One server, with the books on it.
 async fn attempt(
     worker: &Rc<Worker>,
-    server: &Server,
+    target: connect::Target<'_>,
     outgoing: &Outgoing,
     body: RequestBody,
     upload: &Rc<Upload>,
 ) -> Result<Exchange, Failed> {
+    let server = target.server;
     let in_flight = server.upstream.begin(server.index);
     let began = clock::now();
-    let outcome = ask(worker, server, outgoing, body, upload).await;
+    let outcome = ask(worker, target, outgoing, body, upload).await;
     // A slow upload is the client's doing.
     let since = upload.moved().map_or(began, |moved| moved.max(began));
     let took = clock::now().saturating_duration_since(since);
@@ -244,42 +246,72 @@ async fn attempt(
     }
 }
 
-/// Over an idle connection if there is one, else over a new one. An idle connection may turn out to be closed; that says
-/// nothing of the server, so the request goes out once more over a new one.
+/// Content to be sent once more after a failure that calls for `retry`; `None` if the request must not be repeated, or its
+/// content is gone.
+fn again(retry: Retry, outgoing: &Outgoing, upload: &Rc<Upload>) -> Option<RequestBody> {
+    let may_repeat = match retry {
+        Retry::Unprocessed => true,
+        Retry::Idempotent => outgoing.method.is_idempotent(),
+        Retry::Always | Retry::Never => false,
+    };
+    may_repeat.then(|| upload.again()).flatten()
+}
+
+/// Over a connection that there is, else over a new one. A used connection may turn out to be closed, and any may take no
+/// more streams; that says nothing of the server, so the request goes out once more.
 async fn ask(
     worker: &Rc<Worker>,
-    server: &Server,
+    target: connect::Target<'_>,
     outgoing: &Outgoing,
     body: RequestBody,
     upload: &Rc<Upload>,
 ) -> Result<Exchange, Failed> {
-    let timeout = server.upstream.settings.timeouts.response;
-    let mut body = body;
-    let reuse = if upload.is_kept() {
+    let timeout = target.server.upstream.settings.timeouts.response;
+    let reuse = if outgoing.method.is_idempotent() && upload.is_kept() {
         Reuse::Any
     } else {
         Reuse::Recent
     };
-    if let Some(lease) = worker.pool.take(server, reuse, clock::now()) {
-        let failed = match exchange(lease, outgoing, body, upload, timeout).await {
-            Ok(exchange) => return Ok(exchange),
-            Err(failed) => failed,
-        };
-        body = match failed.unsent {
-            Some(unsent) => unsent,
-            None if failed.fault.retry() == Retry::Idempotent => match upload.again() {
-                Some(again) => again,
-                None => return Err(failed),
-            },
-            None => return Err(failed),
-        };
+    let now = clock::now();
+    let shared = match target.speak {
+        Speak::Any => worker.pool.stream(target.server, now),
+        Speak::Http1 => None,
+    };
+    let used = shared.or_else(|| worker.pool.take(target.server, target.client, reuse, now));
+    let is_used = used.is_some();
+    let lease = match used {
+        Some(lease) => lease,
+        None => match connect(&worker.pool, target).await {
+            Ok(lease) => lease,
+            Err(fault) => return Err(Failed::before_sending(fault, body)),
+        },
+    };
+    let failed = match exchange(lease, outgoing, body, upload, timeout).await {
+        Ok(exchange) => return Ok(exchange),
+        Err(failed) => failed,
+    };
+    if !is_used && failed.fault.retry() != Retry::Unprocessed {
+        return Err(failed);
     }
-    match connect(&worker.pool, server).await {
+    let body = match failed.unsent {
+        Some(unsent) => unsent,
+        None => match again(failed.fault.retry(), outgoing, upload) {
+            Some(again) => again,
+            None => return Err(failed),
+        },
+    };
+    match connect(&worker.pool, target).await {
         Ok(lease) => exchange(lease, outgoing, body, upload, timeout).await,
-        Err(fault) => Err(Failed {
+        Err(fault) => Err(Failed::before_sending(fault, body)),
+    }
+}
+
+impl Failed {
+    fn before_sending(fault: Fault, body: RequestBody) -> Self {
+        Self {
             fault,
             unsent: Some(body),
-        }),
+        }
     }
 }
 
@@ -291,14 +323,12 @@ async fn exchange(
     upload: &Upload,
     timeout: Duration,
 ) -> Result<Exchange, Failed> {
-    let mut request = Request::new(body);
-    *request.method_mut() = outgoing.method.clone();
-    *request.uri_mut() = outgoing.uri.clone();
-    *request.headers_mut() = outgoing.fields.clone();
-    let sent = lease.link.sender.try_send_request(request);
+    let request = outgoing
+        .request(&lease, body)
+        .map_err(|(fault, body)| Failed::before_sending(fault, body))?;
     let outcome = tokio::select! {
         biased;
-        outcome = sent => outcome,
+        outcome = lease.send(request) => outcome,
         () = silence(upload, timeout) => {
             return Err(Failed { fault: Fault::HttpResponseTimeout, unsent: None });
         }
@@ -310,7 +340,10 @@ async fn exchange(
             let fault = upload
                 .fault()
                 .unwrap_or_else(|| response_fault(error.error()));
-            Err(Failed { fault, unsent })
+            Err(Failed {
+                fault,
+                unsent: unsent.map(RequestBody::unsent),
+            })
         }
     }
 }
@@ -337,11 +370,23 @@ async fn silence(upload: &Upload, timeout: Duration) {
 fn response_fault(error: &hyper::Error) -> Fault {
     if error.is_parse_too_large() {
         Fault::HttpResponseHeaderSectionSize
-    } else if error.is_parse() || error.is_parse_status() {
+    } else if error.is_parse()
+        || error.is_parse_status()
+        || h2::is_malformed(error)
+        || is_invalid(error)
+    {
         Fault::HttpProtocolError
+    } else if h2::is_unprocessed(error) {
+        Fault::StreamRefused
     } else if error.is_incomplete_message() {
         Fault::HttpResponseIncomplete
     } else {
         Fault::ConnectionTerminated
     }
+}
+
+/// Whether the byte stream refused what came.
+fn is_invalid(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    source.is_some_and(|error: &std::io::Error| error.kind() == std::io::ErrorKind::InvalidData)
 }

@@ -10,6 +10,7 @@ mod fault;
 mod fields;
 mod forward;
 mod framing;
+mod outgoing;
 mod pipeline;
 mod pool;
 pub mod probe;
@@ -17,7 +18,10 @@ mod protocol;
 mod served;
 mod server;
 mod target;
+mod upgrade;
 pub mod worker;
+
+pub use upgrade::Upgrades;
 
 use std::sync::Arc;
 
@@ -28,6 +32,8 @@ pub struct Site {
     pub routes: crate::route::Table,
     /// Upstreams; a route's `upstream` is an index into it.
     pub upstreams: Vec<Arc<crate::balance::Upstream>>,
+    /// TLS towards the servers of each upstream that has some.
+    pub origin_tls: Vec<Option<Arc<crate::tls::OriginTls>>>,
     /// Detection rules.
     pub rules: Arc<crate::detect::Rules>,
     /// Increases with each reload, so that workers can tell that their rotations and rule indices are of another site.

@@ -8,7 +8,9 @@ use http::header::{
     ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, SET_COOKIE,
     TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
+};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -16,12 +18,15 @@ use super::activity::Http;
 use super::body::{FromOrigin, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss};
 use super::choice;
+use super::connect::Speak;
 use super::connection::Connection;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
-use super::forward::{Content, Exchange, Outgoing, Size, Whither, forward};
+use super::forward::{Content, Exchange, Size, Whither, forward};
+use super::outgoing::Outgoing;
 use super::served::Served;
 use super::target::Target;
+use super::upgrade::{Agreed, Pending, Upgrade};
 use super::worker::View;
 use crate::cache::StoredResponse;
 use crate::route::RouteSettings;
@@ -39,6 +44,8 @@ pub(super) enum AnswerContent {
     /// And its length in bytes.
     Stored(Arc<StoredResponse>, u64),
     Origin(Box<FromOrigin>),
+    /// What follows the response.
+    Upgraded(Box<Agreed>),
 }
 
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
@@ -55,7 +62,7 @@ pub(super) async fn respond(
     let response = match outcome {
         Ok(answer) => {
             served.decided(answer.status, None);
-            answer.into_response(served)
+            answer.into_response(&connection, served)
         }
         Err(fault) => refuse(fault, connection.http(), served),
     };
@@ -77,6 +84,7 @@ async fn answer(
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
     connection.check_framing()?;
+    let upgrade = Upgrade::asked(&mut request, connection.http(), size_of(&content))?;
     check_method(&request.method)?;
     if !is_chunked_at_most(&request.headers) {
         return Err(Fault::BadRequest(Malformed::Coding));
@@ -95,7 +103,7 @@ async fn answer(
     let route = route(&view, &target, &request.uri)?;
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, content)?;
-    let miss = if route.cache {
+    let miss = if route.cache && upgrade.is_none() {
         let scheme = connection.client.scheme;
         match cached::consult(&connection.worker, scheme, &target, &request, content.size) {
             Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
@@ -108,12 +116,21 @@ async fn answer(
     let upstream = &view.site.upstreams[route.upstream];
     let wish = choice::wish(connection, upstream, &request);
     prepare(connection, &mut request, &target, &content, request_id)?;
+    let worker = &connection.worker;
+    let (upgrade, speak) = match upgrade {
+        Some(upgrade) => {
+            let pending = upgrade.ask(&worker.upgrades, &mut request.headers)?;
+            (Some(pending), Speak::Http1)
+        }
+        None => (None, Speak::Any),
+    };
     let outgoing = Outgoing {
+        speak,
+        client: connection.ends,
         uri: origin_form(&request.uri),
         method: request.method,
         fields: request.headers,
     };
-    let worker = &connection.worker;
     let whither = Whither {
         upstream: route.upstream,
         wish,
@@ -121,7 +138,7 @@ async fn answer(
     let exchange = forward(worker, &view, &whither, &outgoing, content, served).await?;
     let scheme = connection.client.scheme;
     let cookie = choice::set_cookie(upstream, wish, exchange.lease.server.index, scheme);
-    let mut answer = conclude(connection, route, &target, exchange, miss, served)?;
+    let mut answer = conclude(connection, route, &target, exchange, upgrade, miss, served)?;
     // After the cache took its copy: the cookie is this client's.
     answer
         .fields
@@ -151,14 +168,18 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
     if incoming.size_hint().lower() > limits.body_bytes {
         return Err(Fault::ContentTooLarge);
     }
-    let size = if incoming.is_end_stream() {
-        Size::Empty
-    } else {
-        Size::Some
-    };
+    let size = size_of(&incoming);
     let upload = Upload::new(incoming, limits.body_bytes, limits.body_timeout);
     let body = upload.body();
     Ok(Content { body, upload, size })
+}
+
+fn size_of(incoming: &Incoming) -> Size {
+    if incoming.is_end_stream() {
+        Size::Empty
+    } else {
+        Size::Some
+    }
 }
 
 /// Makes the request's fields the origin's. Framing is said anew, from the content that there is.
@@ -208,11 +229,19 @@ fn conclude(
     route: &RouteSettings,
     target: &Target,
     exchange: Exchange,
+    upgrade: Option<Pending>,
     miss: Option<Miss>,
     served: &mut Served,
 ) -> Result<Answer, Fault> {
     let Exchange { response, lease } = exchange;
     let (mut response, incoming) = response.into_parts();
+    let lease = match upgrade {
+        None => lease,
+        Some(pending) => match pending.answered(&mut response, lease)? {
+            Ok(agreed) => return Ok(agree(connection, route, target, agreed, response)),
+            Err(lease) => lease,
+        },
+    };
     check_response(response.status, &response.headers)?;
     let fields = &mut response.headers;
     let delimited =
@@ -236,6 +265,9 @@ fn conclude(
     };
     let scheme = connection.client.scheme;
     fields::to_client(fields, &origin, scheme, &target.authority, response.version);
+    if connection.http() == Http::One && response.version == Version::HTTP_2 {
+        fields::announce_trailers(fields);
+    }
     let mut fill = None;
     if let Some(miss) = miss {
         let (status, filling) = miss.settle(&connection.worker, response.status, fields, delimited);
@@ -249,6 +281,31 @@ fn conclude(
         fields: response.headers,
         content: AnswerContent::Origin(Box::new(FromOrigin::new(incoming, timeout, lease, fill))),
     })
+}
+
+/// The origin's 101 as the client's, or as what stands for it in HTTP/2.
+fn agree(
+    connection: &Connection,
+    route: &RouteSettings,
+    target: &Target,
+    agreed: Agreed,
+    response: response::Parts,
+) -> Answer {
+    let mut fields = response.headers;
+    let server = agreed.server();
+    let origin = Origin {
+        upstream: &server.upstream,
+        server: server.index,
+        reveal: route.reveal_origin,
+    };
+    let scheme = connection.client.scheme;
+    let version = response.version;
+    fields::to_client(&mut fields, &origin, scheme, &target.authority, version);
+    Answer {
+        status: agreed.announce(&mut fields),
+        fields,
+        content: AnswerContent::Upgraded(Box::new(agreed)),
+    }
 }
 
 /// What a response must not be (RFC 9112 §6.3): an answer to an upgrade that was not asked for, framed twice, or in a
@@ -272,13 +329,17 @@ fn is_chunked_at_most(fields: &HeaderMap) -> bool {
 }
 
 impl Answer {
-    fn into_response(self, served: Served) -> Response<ResponseBody> {
+    fn into_response(self, connection: &Rc<Connection>, served: Served) -> Response<ResponseBody> {
         let body = match self.content {
             AnswerContent::Empty => ResponseBody::empty(served),
             AnswerContent::Stored(response, length) => {
                 ResponseBody::stored(response, length, served)
             }
             AnswerContent::Origin(content) => ResponseBody::origin(content, served),
+            AnswerContent::Upgraded(agreed) => {
+                agreed.begin(connection, served);
+                ResponseBody::handed_over()
+            }
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

@@ -107,7 +107,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::balance::{Secret, ServerSettings, Upstream, UpstreamSettings};
+    use crate::balance::{Scheme, Secret, ServerSettings, Upstream, UpstreamSettings};
     use crate::clock;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,6 +115,7 @@ mod tests {
     /// Checks a server on `port`; `None` = nobody answers there.
     fn check(port: u16, probe_kind: ProbeKind, timeout: Duration) -> Result<(), Failed> {
         let servers = vec![ServerSettings {
+            scheme: Scheme::Http,
             host: "127.0.0.1".into(),
             port,
             weight: 1,

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{FIRST_REQUEST_GRACE, Http};
+use super::connect::Ends;
 use super::connection::{Connection, End, drive};
 use super::fields::{Client, Scheme};
 use super::pipeline::respond;
@@ -69,22 +70,20 @@ impl Listener {
         _permit: Permit,
     ) {
         // Without it a response's last small segment waits for the acknowledgement of the one before.
-        if stream.set_nodelay(true).is_err() {
+        let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else {
             return;
-        }
+        };
+        let ends = Ends {
+            client: peer,
+            weir: local,
+        };
         match &self.tls {
-            Some(tls) => self.serve_tls(tls, worker, stream, peer).await,
-            None => self.serve_cleartext(worker, stream, peer).await,
+            Some(tls) => self.serve_tls(tls, worker, stream, ends).await,
+            None => self.serve_cleartext(worker, stream, ends).await,
         }
     }
 
-    async fn serve_tls(
-        &self,
-        tls: &Acceptor,
-        worker: Rc<Worker>,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) {
+    async fn serve_tls(&self, tls: &Acceptor, worker: Rc<Worker>, stream: TcpStream, ends: Ends) {
         let handshake = tls.current().accept(stream);
         let timeout = self.settings.limits.handshake_timeout;
         let Ok(Ok(stream)) = tokio::time::timeout(timeout, handshake).await else {
@@ -98,11 +97,11 @@ impl Listener {
             None if self.settings.http.http1 => Http::One,
             None => Http::Two,
         };
-        let connection = self.connection(worker, peer, Scheme::Https, http);
+        let connection = self.connection(worker, ends, Scheme::Https, http);
         self.serve_http(stream, Bytes::new(), connection).await;
     }
 
-    async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
+    async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, ends: Ends) {
         let (http, read_ahead) = match self.settings.http {
             HttpVersions { http2: false, .. } => (Http::One, Bytes::new()),
             HttpVersions { http1: false, .. } => (Http::Two, Bytes::new()),
@@ -111,7 +110,7 @@ impl Listener {
                 None => return,
             },
         };
-        let connection = self.connection(worker, peer, Scheme::Http, http);
+        let connection = self.connection(worker, ends, Scheme::Http, http);
         self.serve_http(stream, read_ahead, connection).await;
     }
 
@@ -136,16 +135,17 @@ impl Listener {
     fn connection(
         &self,
         worker: Rc<Worker>,
-        peer: SocketAddr,
+        ends: Ends,
         scheme: Scheme,
         http: Http,
     ) -> Rc<Connection> {
-        let source = peer.ip().to_canonical();
+        let source = ends.client.ip().to_canonical();
         Rc::new(Connection::new(
             worker,
             Arc::clone(&self.settings),
             Client::new(source, scheme),
             source,
+            ends,
             http,
         ))
     }
@@ -163,9 +163,17 @@ impl Listener {
         };
         let end = match connection.http() {
             Http::One => {
+                let handover = connection.handover();
                 let mut serving = self.http1.serve_connection(io, service);
                 let end = drive(Pin::new(&mut serving), &connection).await;
-                finish_http1(&end, serving.into_parts().io.into_inner()).await;
+                let parts = serving.into_parts();
+                let stream = parts.io.into_inner();
+                match handover.tunnel() {
+                    Some(tunnel) if matches!(end, End::Done(Ok(()))) => {
+                        tunnel.run(stream.rewound(parts.read_buf)).await;
+                    }
+                    _ => finish_http1(&end, stream).await,
+                }
                 end
             }
             Http::Two => {

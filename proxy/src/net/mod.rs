@@ -68,6 +68,8 @@ pub struct ClientLimits {
     pub write_timeout: Duration,
     /// Keep-alive, and h2 without streams. Default 60 s.
     pub idle_timeout: Duration,
+    /// An upgraded connection (WebSocket and the like) over which nothing moves. Default 10 min.
+    pub upgrade_idle_timeout: Duration,
     /// Largest request head, in bytes. Default 32 KiB; over it: 431 (RFC 6585 §5).
     pub header_bytes: usize,
     /// Most field lines in a request head. Default 100; over it: 431.
@@ -94,6 +96,7 @@ pub(crate) mod tests {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
+            upgrade_idle_timeout: Duration::from_mins(10),
             header_bytes: 32 << 10,
             header_fields: 100,
             body_bytes: 100 << 20,

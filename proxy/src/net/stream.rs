@@ -38,6 +38,16 @@ impl<S, O: Observe> ClientStream<S, O> {
         }
     }
 
+    /// `bytes` have been read, but are to be read again.
+    pub(crate) fn rewound(mut self, bytes: Bytes) -> Self {
+        self.read_ahead = if self.read_ahead.is_empty() {
+            bytes
+        } else {
+            [bytes, self.read_ahead].concat().into()
+        };
+        self
+    }
+
     /// The stream underneath.
     pub(crate) fn get_ref(&self) -> &S {
         &self.inner

@@ -45,7 +45,7 @@ pub(super) fn certificate(
     Ok(Certificate { key, names })
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unreadable(path, &error, "certificate"))?;
@@ -126,7 +126,7 @@ fn unreadable(path: &Path, error: &pem::Error, what: &str) -> CertificateError {
     refuse(path, message)
 }
 
-fn refuse(path: &Path, message: impl Into<String>) -> CertificateError {
+pub(super) fn refuse(path: &Path, message: impl Into<String>) -> CertificateError {
     CertificateError {
         path: path.to_path_buf(),
         message: message.into(),

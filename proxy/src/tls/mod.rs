@@ -3,8 +3,11 @@
 mod acceptor;
 mod certs;
 mod load;
+mod origin;
 
 pub(crate) use acceptor::Acceptor;
+pub(crate) use origin::HandshakeFailure;
+pub use origin::{Offer, OriginTls, OriginTlsSettings, Verify, origins};
 
 use std::io;
 use std::path::PathBuf;

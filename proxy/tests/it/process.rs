@@ -239,3 +239,19 @@ fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
         );
     }
 }
+
+#[test]
+fn an_authority_that_cannot_be_read_is_named_with_a_hint() {
+    let scratch = Scratch::new();
+    let absent = scratch.path("absent.pem").display().to_string();
+    let upstream = format!(
+        "[[upstream]]\nname = \"secure\"\nservers = [\"https://127.0.0.1:1\"]\ntls = {{ ca = \"{absent}\" }}\n"
+    );
+    scratch.configure(&free(), &upstream);
+    for (command, expected) in [("run", 1), ("check", 0)] {
+        let (code, stderr) = scratch.outcome(command);
+        assert_eq!(code, expected, "{stderr}");
+        let part = format!("{absent}: cannot be read");
+        assert!(stderr.contains(&part), "{stderr}");
+    }
+}

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use weir::balance::{
-    Secret, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    Scheme, Secret, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    UpstreamTransport,
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
-use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
+use weir::http::{Site, Upgrades};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
 use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
+use weir::tls::OriginTlsSettings;
 
 /// Longest any wait in these tests may take before it counts as a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,10 +26,14 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Setup {
     pub limits: ClientLimits,
     pub origins: Vec<SocketAddr>,
+    pub transport: UpstreamTransport,
+    /// With it, the origins are `https://`.
+    pub origin_tls: Option<OriginTlsSettings>,
     pub timeouts: UpstreamTimeouts,
     pub connections: usize,
     /// What else the upstream has.
     pub upstream: fn(&mut UpstreamSettings),
+    pub upgrades: usize,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -43,6 +49,7 @@ pub struct Weir {
     pub store: Arc<weir::cache::Store>,
     pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     pub counters: Arc<Counters>,
+    pub upgrades: Arc<Upgrades>,
     pub reports: Receiver<Report>,
     pub access: AccessLog,
     stop: tokio::sync::watch::Sender<Stop>,
@@ -58,6 +65,7 @@ impl Setup {
                 body_timeout: PATIENCE,
                 write_timeout: PATIENCE,
                 idle_timeout: PATIENCE,
+                upgrade_idle_timeout: PATIENCE,
                 header_bytes: 32 << 10,
                 header_fields: 100,
                 body_bytes: 1 << 20,
@@ -66,6 +74,8 @@ impl Setup {
                 connections_per_source: 100,
             },
             origins: origins.to_vec(),
+            transport: UpstreamTransport::default(),
+            origin_tls: None,
             timeouts: UpstreamTimeouts {
                 connect: PATIENCE,
                 response: PATIENCE,
@@ -74,6 +84,7 @@ impl Setup {
             },
             connections: 100,
             upstream: |_| {},
+            upgrades: 10,
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -94,11 +105,17 @@ impl Setup {
     /// A site with one upstream `app` behind one route for everything.
     pub fn site(&self, generation: u64) -> Site {
         let servers = self.origins.iter().map(|origin| ServerSettings {
+            scheme: if self.origin_tls.is_some() {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
             host: origin.ip().to_string(),
             port: origin.port(),
             weight: 1,
         });
         let mut upstream = UpstreamSettings {
+            transport: self.transport,
             limits: UpstreamLimits {
                 connections: self.connections,
                 pending: 0,
@@ -121,6 +138,7 @@ impl Setup {
                 Secret::new([7; 16]),
                 Instant::now(),
             ))],
+            origin_tls: weir::tls::origins(std::slice::from_ref(&self.origin_tls)).unwrap(),
             rules: Arc::new(Rules::new(self.rules.clone())),
             generation,
         }
@@ -147,6 +165,7 @@ impl Setup {
         };
         let store = Arc::new(weir::cache::Store::new(&cache));
         let counters = Arc::new(Counters::default());
+        let upgrades = Arc::new(Upgrades::new(self.upgrades));
         let (report, reports) = sync_channel(64);
         let access = AccessLog::start(&self.access, Format::Json).unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
@@ -159,6 +178,7 @@ impl Setup {
             store: Arc::clone(&store),
             admission: Arc::new(Admission::new(1)),
             reports: report,
+            upgrades: Arc::clone(&upgrades),
             access: access.clone(),
             counters: Arc::clone(&counters),
             stop: stopped,
@@ -170,6 +190,7 @@ impl Setup {
             store,
             tls,
             counters,
+            upgrades,
             reports,
             access,
             stop,

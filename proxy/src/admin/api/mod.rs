@@ -18,7 +18,7 @@ pub use drain::{DrainRequest, Drained};
 pub use lists::{BlockRequest, Change, ChangeKind, Changed, Entries, Entry, List, NetworksRequest};
 pub use status::{
     Attack, Cache, Connections, Detect, Feed, Health, Interface, Listener, Mode, Responses, Server,
-    Shield, State, Status, Tls, Upstream, Upstreams,
+    Shield, State, Status, Tls, Upgrades, Upstream, Upstreams,
 };
 
 /// `POST /v1/reload`, done.

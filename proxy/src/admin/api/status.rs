@@ -33,6 +33,9 @@ pub struct Status {
     pub connections: Connections,
     /// TLS handshakes.
     pub tls: Tls,
+    /// Upgraded connections.
+    #[serde(default)]
+    pub upgrades: Upgrades,
     /// Responses sent.
     pub responses: Responses,
     /// As in `GET /v1/upstreams`.
@@ -147,6 +150,17 @@ pub struct Connections {
     /// Accepted since the start.
     pub accepted: u64,
     /// Closed at once because of a limit.
+    pub refused: u64,
+}
+
+/// Upgraded connections (WebSocket and other tunnels) over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Upgrades {
+    /// Open now.
+    pub open: u64,
+    /// Agreed to since the start.
+    pub accepted: u64,
+    /// Refused for `limits.upgrades`.
     pub refused: u64,
 }
 

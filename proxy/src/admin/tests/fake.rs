@@ -36,6 +36,7 @@ impl Control for Fake {
             listeners: vec![],
             connections: api::Connections::default(),
             tls: api::Tls::default(),
+            upgrades: api::Upgrades::default(),
             responses: api::Responses::default(),
             upstreams: vec![],
             cache: api::Cache::default(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Context, Task};
-use crate::balance::{OriginServer, ServerSettings};
+use crate::balance::{OriginServer, Scheme, ServerSettings};
 use crate::clock;
 use crate::net::{LookupError, Service};
 
@@ -86,6 +86,7 @@ fn servers(services: &[Service]) -> Vec<ServerSettings> {
     let scale = heaviest.unwrap_or(0).max(WEIGHT_MAX);
     preferred()
         .map(|one| ServerSettings {
+            scheme: Scheme::Http,
             host: one.host.clone(),
             port: one.port,
             weight: (u32::from(one.weight) * WEIGHT_MAX / scale).max(1),

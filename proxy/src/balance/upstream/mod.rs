@@ -45,11 +45,13 @@ impl Upstream {
     #[must_use]
     pub fn succeeded_by(&self, settings: UpstreamSettings) -> Self {
         let checked = settings.health.is_some();
+        // Else the connections that there are do not speak what is wanted.
+        let same_transport = settings.transport == self.settings.transport;
         let next = Self::build(settings, self.secret.clone(), self.epoch, |wanted| {
             let stays = self
                 .servers
                 .iter()
-                .find(|server| server.settings == *wanted);
+                .find(|server| same_transport && server.settings == *wanted);
             stays.map_or_else(|| self.reborn(wanted), Arc::clone)
         });
         if !checked {

@@ -1,11 +1,12 @@
 //! Ejection over time, and its bound.
 
-use super::super::ServerSettings;
+use super::super::{Scheme, ServerSettings};
 use super::*;
 
 /// Servers `origin-0`, `origin-1` … with these weights, all else by default.
 pub(in super::super) fn of(weights: &[u32]) -> UpstreamSettings {
     let server = |(n, weight): (usize, &u32)| ServerSettings {
+        scheme: Scheme::Http,
         host: format!("origin-{n}"),
         port: 8080,
         weight: *weight,
@@ -298,6 +299,7 @@ fn authority_puts_brackets_around_ipv6_only() {
     ] {
         let host = host.to_owned();
         let server = OriginServer::new(ServerSettings {
+            scheme: Scheme::Http,
             host,
             port: 80,
             weight: 1,

@@ -9,7 +9,7 @@ fn keys_of_later_versions_are_refused_as_such() {
     for (header, keys) in [
         ("", &["cluster = { node = \"a\" }"][..]),
         ("[process]", &["user = \"weir\""]),
-        ("[limits]", &["min_body_rate = 500", "upgrades = 1"]),
+        ("[limits]", &["min_body_rate = 500"]),
         (
             "[[listen]]\naddress = \"[::]:81\"",
             &["proxy_protocol_from = []", "trust_forwarded_from = []"],
@@ -18,10 +18,7 @@ fn keys_of_later_versions_are_refused_as_such() {
             "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"",
             &["names = []"],
         ),
-        (
-            "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]",
-            &["tls = {}", "send_proxy_protocol = \"off\""],
-        ),
+        ("[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]", &[]),
         (
             "[[route]]\npath = \"/x\"\nupstream = \"app\"",
             &[
@@ -76,24 +73,12 @@ fn a_later_table_is_refused_at_its_header() {
 
 #[test]
 fn values_of_later_versions_are_refused_as_such() {
-    let upstream =
-        |line: &str| format!("[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]\n{line}");
     let rule = |line: &str| format!("[[detect]]\nname = \"r\"\nlimit = 1\nwindow = \"1s\"\n{line}");
     for (text, line, hint) in [
-        (
-            upstream("protocol = \"h2\""),
-            11,
-            "supported: \"auto\", \"http/1.1\"",
-        ),
         (
             "[[listen]]\naddress = \"[::]:81\"\nhttp = [\"1.1\", \"3\"]".to_owned(),
             10,
             "supported: \"1.1\", \"2\"",
-        ),
-        (
-            "[[upstream]]\nname = \"b\"\nservers = [\"https://b\"]".to_owned(),
-            10,
-            "use http://",
         ),
         (
             "[[route]]\npath = \"~^/a$\"\nupstream = \"app\"".to_owned(),

@@ -7,6 +7,7 @@ mod conflicts;
 mod examples;
 mod files;
 mod later;
+mod transport;
 mod values;
 
 use std::path::Path;

@@ -7,27 +7,35 @@ use std::time::Duration;
 
 use super::origin;
 use super::reader::{Node, Table};
+use super::transport::transport;
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::{
     EjectSettings, RetrySettings, SERVERS_MAX, ServerSettings, UpstreamLimits, UpstreamSettings,
     UpstreamTimeouts,
 };
+use crate::tls::OriginTlsSettings;
 
 /// Longest name of an upstream, in bytes: it is a metric label and part of `X-Weir-Origin`.
 const NAME_MAX: usize = 64;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// `[[upstream]]`; an element for each table, so that indices are those of the file.
-pub(super) fn upstreams(root: &mut Table<'_>) -> Vec<UpstreamSettings> {
+/// And TLS towards the servers of each.
+pub(super) fn upstreams(
+    root: &mut Table<'_>,
+) -> (Vec<UpstreamSettings>, Vec<Option<OriginTlsSettings>>) {
     let mut names = Unique::new();
     root.sections("upstream")
         .into_iter()
         .map(|table| upstream(table, &mut names))
-        .collect()
+        .unzip()
 }
 
-fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSettings {
+fn upstream<'a>(
+    mut table: Table<'a>,
+    names: &mut Unique<&'a str>,
+) -> (UpstreamSettings, Option<OriginTlsSettings>) {
     let name = table.required("name", "\"app\"").and_then(|node| {
         let name = node.read(name)?;
         node.accept(names.insert(name, node.key(), node.line()))?;
@@ -36,16 +44,12 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
     let list = table.required("servers", "[\"http://10.0.0.11:8080\"]");
     let services = list.as_ref().map_or_else(Vec::new, services);
     let servers = list.map_or_else(Vec::new, |node| servers(&node));
-    table.choice(
-        "protocol",
-        (),
-        &[("auto", ()), ("http/1.1", ())],
-        &["h2", "h2c"],
-    );
+    let (transport, tls) = transport(&mut table, &servers);
     let defaults = UpstreamSettings::new("", Vec::new());
     let settings = UpstreamSettings {
         name: name.unwrap_or_default(),
         servers,
+        transport,
         services,
         balance: policy::policy(&mut table),
         sticky: policy::sticky(&mut table),
@@ -57,8 +61,8 @@ fn upstream<'a>(mut table: Table<'a>, names: &mut Unique<&'a str>) -> UpstreamSe
         limits: limits(&mut table),
         timeouts: timeouts(&mut table),
     };
-    table.finish(&["tls", "send_proxy_protocol"]);
-    settings
+    table.finish(&[]);
+    (settings, tls)
 }
 
 fn name(name: &str) -> Result<&str, Refusal> {
@@ -93,9 +97,14 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
         .filter(|node| !is_service(node))
         .filter_map(|node| {
             let (url, weight) = server(&node)?;
-            let (host, port) = url.read(origin::origin_url)?;
+            let (scheme, host, port) = url.read(origin::origin_url)?;
             url.accept(seen.insert((host.clone(), port), url.key(), url.line()))?;
-            Some(ServerSettings { host, port, weight })
+            Some(ServerSettings {
+                scheme,
+                host,
+                port,
+                weight,
+            })
         })
         .collect()
 }

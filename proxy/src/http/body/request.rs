@@ -15,6 +15,7 @@ use super::BoxError;
 use crate::clock;
 use crate::http::fault::Fault;
 use crate::http::fields;
+use crate::http::pool::h2::Stream;
 use crate::net::Stall;
 
 /// Request content: the client's, within its limits. An error in it aborts the exchange with the origin, so that the
@@ -26,6 +27,8 @@ pub(in crate::http) struct RequestBody {
     /// Kept part that comes next.
     next: usize,
     silent: Stall,
+    /// The stream it goes over, if a connection is shared: its place is taken until the content has gone.
+    stream: Option<Rc<Stream>>,
 }
 
 /// The content of a request, shared by its bodies (one for each time it is sent) and read by whoever waits for the
@@ -79,7 +82,19 @@ impl RequestBody {
             next: 0,
             silent: Stall::new(upload.timeout),
             upload,
+            stream: None,
         }
+    }
+
+    /// It goes over `stream`.
+    pub(in crate::http) fn hold(&mut self, stream: Rc<Stream>) {
+        self.stream = Some(stream);
+    }
+
+    /// It has not gone after all.
+    pub(in crate::http) fn unsent(mut self) -> Self {
+        self.stream = None;
+        self
     }
 }
 
@@ -155,7 +170,7 @@ impl Upload {
         source.incoming = None;
         self.fault.set(Some(fault));
         self.waits_for_client.set(false);
-        fault.explanation().into()
+        cancelled()
     }
 }
 
@@ -246,7 +261,8 @@ impl Body for RequestBody {
         let this = &mut *self;
         let upload = &*this.upload;
         if this.number != upload.bodies.get() {
-            return Poll::Ready(Some(Err("sent again over another connection".into())));
+            // It is sent again over another connection.
+            return Poll::Ready(Some(Err(cancelled())));
         }
         let mut source = upload.source.borrow_mut();
         let source = &mut *source;
@@ -307,6 +323,11 @@ impl Body for RequestBody {
         hint.set_lower(hint.lower() + kept);
         hint
     }
+}
+
+/// HTTP/2 sends the reason on (RFC 9113 §8.1); HTTP/1.1 can only close.
+fn cancelled() -> BoxError {
+    Box::new(h2::Error::from(h2::Reason::CANCEL))
 }
 
 /// Content that is kept for one request, so that it can be sent again; more is sent once.

@@ -21,7 +21,8 @@ use crate::net::Stall;
 /// request and frees what it held.
 pub(in crate::http) struct ResponseBody {
     content: Content,
-    served: Served,
+    /// `None`: who follows the response keeps the books.
+    served: Option<Served>,
 }
 
 enum Content {
@@ -49,6 +50,14 @@ impl ResponseBody {
     /// No content.
     pub(in crate::http) fn empty(served: Served) -> Self {
         Self::of(Content::Empty, served)
+    }
+
+    /// No content, and somebody else keeps the books on the request.
+    pub(in crate::http) fn handed_over() -> Self {
+        Self {
+            content: Content::Empty,
+            served: None,
+        }
     }
 
     /// A text of weir's own.
@@ -80,11 +89,20 @@ impl ResponseBody {
     }
 
     fn of(content: Content, served: Served) -> Self {
-        let mut body = Self { content, served };
+        let mut body = Self {
+            content,
+            served: Some(served),
+        };
         if body.is_end_stream() {
-            body.served.completed();
+            body.note(Served::completed);
         }
         body
+    }
+
+    fn note(&mut self, what: impl FnOnce(&mut Served)) {
+        if let Some(served) = &mut self.served {
+            what(served);
+        }
     }
 }
 
@@ -198,16 +216,17 @@ impl Body for ResponseBody {
             }
             Content::Origin(content) => content.poll_frame(context),
         };
-        this.served.polled(polled.is_pending());
+        let pending = polled.is_pending();
+        this.note(|served| served.polled(pending));
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
-                this.served.sent(length as u64);
+                this.note(|served| served.sent(length as u64));
                 if this.is_end_stream() || frame.is_trailers() {
-                    this.served.completed();
+                    this.note(Served::completed);
                 }
             }
-            Poll::Ready(None) => this.served.completed(),
+            Poll::Ready(None) => this.note(Served::completed),
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         polled

@@ -5,7 +5,9 @@ mod request;
 mod response;
 
 pub(super) use request::{Client, Scheme, join_cookie_crumbs, to_origin, trailers_to_origin};
-pub(super) use response::{Origin, to_client, trailers_to_client, varies_by_ours};
+pub(super) use response::{
+    Origin, announce_trailers, to_client, trailers_to_client, varies_by_ours,
+};
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
@@ -105,6 +107,7 @@ const END_TO_END: [HeaderName; 17] = [
 /// What weir calls itself in `Via` (RFC 9110 §7.6.3), after the version it received.
 const VIA_HTTP_1_0: HeaderValue = HeaderValue::from_static("1.0 weir");
 const VIA_HTTP_1_1: HeaderValue = HeaderValue::from_static("1.1 weir");
+const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2.0 weir");
 
 #[cfg(test)]
 mod tests;

@@ -41,17 +41,19 @@ struct Here<'a> {
 impl Here<'_> {
     /// An absolute or protocol-relative reference to any server of the upstream.
     fn reference(&self, text: &str) -> Option<String> {
-        let (port, rest) = if let Some(rest) = strip_prefix_ignore_case(text, "http://") {
-            (80, rest)
+        let (ports, rest) = if let Some(rest) = strip_prefix_ignore_case(text, "http://") {
+            (&[80][..], rest)
         } else if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
-            (443, rest)
+            (&[443][..], rest)
         } else {
-            (80, text.strip_prefix("//")?)
+            // Of the scheme that the server takes for the client's.
+            (&[80, 443][..], text.strip_prefix("//")?)
         };
         let (named, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let is_named = |server: &OriginServer| {
             named.eq_ignore_ascii_case(&server.authority)
-                || (server.settings.port == port && named.eq_ignore_ascii_case(host_of(server)))
+                || (ports.contains(&server.settings.port)
+                    && named.eq_ignore_ascii_case(host_of(server)))
         };
         let (scheme, authority) = (self.scheme.as_str(), self.authority);
         let ours = self.upstream.servers.iter().any(|server| is_named(server));

@@ -1,11 +1,13 @@
 //! Response fields on their way to the client.
 
-use http::header::{FORWARDED, HeaderName, SERVER, VARY, VIA};
+use http::header::{CONTENT_TYPE, FORWARDED, HeaderName, SERVER, TRAILER, VARY, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::relocate::relocate;
 use super::request::{X_FORWARDED_FOR, X_REQUEST_ID};
-use super::{VIA_HTTP_1_0, VIA_HTTP_1_1, remove_forbidden_trailers, remove_hop_by_hop, tokens};
+use super::{
+    VIA_HTTP_1_0, VIA_HTTP_1_1, VIA_HTTP_2, remove_forbidden_trailers, remove_hop_by_hop, tokens,
+};
 use crate::balance::Upstream;
 use crate::http::fields::Scheme;
 
@@ -40,12 +42,23 @@ pub(in crate::http) fn to_client(
         remove_identity(fields);
         relocate(fields, origin.upstream, scheme, authority);
     }
-    let via = if version == Version::HTTP_10 {
-        VIA_HTTP_1_0
-    } else {
-        VIA_HTTP_1_1
+    let via = match version {
+        Version::HTTP_10 => VIA_HTTP_1_0,
+        Version::HTTP_2 => VIA_HTTP_2,
+        _ => VIA_HTTP_1_1,
     };
     fields.append(VIA, via);
+}
+
+/// Says in an HTTP/1.1 response which trailers will come. HTTP/2 need not announce them, HTTP/1.1 does (RFC 9110 §6.6.2);
+/// of an unannounced one only gRPC's are known.
+pub(in crate::http) fn announce_trailers(fields: &mut HeaderMap) {
+    let is_grpc = fields
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc && !fields.contains_key(TRAILER) {
+        fields.insert(TRAILER, HeaderValue::from_static(GRPC_TRAILERS));
+    }
 }
 
 /// Whether `Vary` nominates a field that weir sets for the origin by more than the cache's key holds: by who the client is,
@@ -79,6 +92,7 @@ fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {
     .ok()
 }
 
+const GRPC_TRAILERS: &str = "grpc-status, grpc-message, grpc-status-details-bin";
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_WEIR_ORIGIN: HeaderName = HeaderName::from_static("x-weir-origin");
 

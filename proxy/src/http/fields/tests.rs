@@ -206,11 +206,14 @@ mod responses {
     use std::time::Instant;
 
     use super::*;
-    use crate::balance::{Secret, ServerSettings, Upstream, UpstreamSettings};
+    use crate::balance::{
+        Scheme as OriginScheme, Secret, ServerSettings, Upstream, UpstreamSettings,
+    };
 
     #[allow(clippy::disallowed_methods, reason = "tests: any instant does")]
     fn upstream() -> Upstream {
         let server = |host: &str, port| ServerSettings {
+            scheme: OriginScheme::Http,
             host: host.into(),
             port,
             weight: 1,
@@ -219,6 +222,7 @@ mod responses {
             server("10.0.0.1", 8080),
             server("app.internal", 80),
             server("fd00::1", 8080),
+            server("secure.internal", 443),
         ];
         let settings = UpstreamSettings::new("app", servers);
         Upstream::new(settings, Secret::new([7; 16]), Instant::now())
@@ -252,6 +256,8 @@ mod responses {
             ("http://App.Internal/x", "https://a.test:8443/x"),
             ("http://app.internal:80/x", "https://a.test:8443/x"),
             ("http://[fd00::1]:8080/x", "https://a.test:8443/x"),
+            ("https://secure.internal/x", "https://a.test:8443/x"),
+            ("//secure.internal/x", "https://a.test:8443/x"),
             // Not ours: another port, another host, a longer name, no host at all.
             ("http://10.0.0.1/x", "http://10.0.0.1/x"),
             ("http://10.0.0.1:80801/x", "http://10.0.0.1:80801/x"),

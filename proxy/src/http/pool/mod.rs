@@ -1,6 +1,8 @@
-//! Connections to origin servers: one worker's own, so nothing here is locked or sent. HTTP/1.1 with keep-alive; the
-//! connection used last is used next, so that surplus ones grow old and go.
+//! Connections to origin servers: one worker's own, so nothing here is locked or sent. HTTP/1.1 connections are lent for one
+//! exchange each, and the one used last is used next, so that surplus ones grow old and go. HTTP/2 connections are shared.
 
+pub(super) mod h1;
+pub(super) mod h2;
 mod queue;
 
 use std::cell::{Cell, RefCell};
@@ -10,23 +12,63 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-use tokio::task::AbortHandle;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::sync::Notify;
 
 use crate::balance::{InFlight, OriginServer, Upstream, jittered};
 use crate::clock;
 use crate::http::body::RequestBody;
+use crate::http::connect::Ends;
+use crate::http::fault::Fault;
+use h1::Idle;
 use queue::Queues;
 pub(super) use queue::Waited;
 
-/// One worker's idle connections.
+/// One worker's connections that wait for requests.
 #[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<HashMap<Key, Vec<Idle>, foldhash::fast::RandomState>>,
+    shared: RefCell<HashMap<Key, Shelf, foldhash::fast::RandomState>>,
     reaping: Cell<bool>,
     queues: Queues,
     /// Connections made so far: what their ages are spread by.
     made: Cell<u64>,
+}
+
+/// What there is to share of one server.
+struct Shelf {
+    server: Server,
+    connections: Vec<Rc<h2::Shared>>,
+    /// The connection that is being made.
+    dialing: Option<Rc<Dialed>>,
+    /// The server chose HTTP/1.1 in ALPN.
+    speaks_http1: bool,
+    used: Instant,
+}
+
+/// What came of asking for a stream.
+pub(super) enum Joined {
+    /// Here is one.
+    Stream(Lease),
+    /// A connection is being made: wait for its outcome.
+    Wait(Rc<Dialed>),
+    /// Make a connection; others wait for it as long as this lives. `None`: the server speaks HTTP/1.1, nobody waits.
+    Dial(Option<Dialing>),
+}
+
+/// A connection that somebody else makes.
+#[derive(Default)]
+pub(super) struct Dialed {
+    ended: Notify,
+    fault: Cell<Option<Fault>>,
+}
+
+/// A connection is being made that will be shared.
+pub(super) struct Dialing {
+    pool: Rc<Pool>,
+    server: Server,
 }
 
 /// Which idle connections will do.
@@ -45,22 +87,19 @@ pub(super) struct Server {
     pub(super) index: usize,
 }
 
-/// A connection on loan for one exchange. Dropped, it is closed: only a whole exchange gives it back.
+/// A connection or a stream of one, on loan for one exchange. Dropped, it is closed or reset: only a whole exchange gives
+/// it back.
 pub(super) struct Lease {
-    pub(super) link: Link,
+    link: Link,
     pub(super) server: Server,
     /// The request that it is on loan for, as the balancer counts it: until its response is over.
     pub(super) in_flight: Option<InFlight>,
     pool: Rc<Pool>,
 }
 
-/// A connection and the task that runs it. Dropped, it is closed at once. Dropping the sender alone would not do: hyper
-/// finishes the request first, and an origin that answered early or never may take no more of it.
-pub(super) struct Link {
-    pub(super) sender: SendRequest<RequestBody>,
-    task: AbortHandle,
-    /// Past it, no request goes over it any more.
-    until: Option<Instant>,
+pub(super) enum Link {
+    Http1(h1::Link),
+    Http2(Rc<h2::Stream>),
 }
 
 /// Counts one open connection to a server over all workers; dropping it uncounts.
@@ -69,17 +108,13 @@ pub(super) struct Open {
     pool: Rc<Pool>,
 }
 
-struct Idle {
-    link: Link,
-    server: Server,
-    since: Instant,
-}
-
 impl Pool {
-    /// An idle connection to `server` that is alive as far as can be told. `now` is when it is wanted.
+    /// An idle HTTP/1.1 connection to `server` that is alive as far as can be told, and one of `client`'s if connections
+    /// are one client's. `now` is when it is wanted.
     pub(super) fn take(
         self: &Rc<Self>,
         server: &Server,
+        client: Option<Ends>,
         reuse: Reuse,
         now: Instant,
     ) -> Option<Lease> {
@@ -90,31 +125,81 @@ impl Pool {
             Reuse::Any => connections.first()?.since,
             Reuse::Recent => now.checked_sub(RECENT)?,
         };
-        // One that is not ready still reads the end of its last response or writes the rest of its last request.
-        let ready = connections
-            .iter()
-            .rposition(|idle| idle.link.sender.is_ready() && idle.since >= oldest)?;
+        let ready = connections.iter().rposition(|idle| {
+            idle.since >= oldest && idle.link.is_for(client) && idle.link.is_ready()
+        })?;
         let connection = connections.remove(ready);
         // Not the server it was made for: after a reload that may be of the upstream as it was before.
-        Some(self.loan(connection.link, server.clone()))
+        Some(self.lend(Link::Http1(connection.link), server.clone()))
     }
 
-    /// A loan of a connection that was just made.
-    pub(super) fn lease(self: &Rc<Self>, mut link: Link, server: Server) -> Lease {
+    /// A stream of a connection to `server` that has room at `now`. Connections are filled in order, so that surplus ones
+    /// become idle and go.
+    pub(super) fn stream(self: &Rc<Self>, server: &Server, now: Instant) -> Option<Lease> {
+        let mut shared = self.shared.borrow_mut();
+        let shelf = shared.get_mut(&server.key())?;
+        let connection = shelf.connections.iter().find(|one| one.has_room(now))?;
+        shelf.used = now;
+        Some(self.lend(Link::Http2(connection.stream()), server.clone()))
+    }
+
+    /// A stream, or how to come to one.
+    pub(super) fn join(self: &Rc<Self>, server: &Server, now: Instant) -> Joined {
+        if let Some(lease) = self.stream(server, now) {
+            return Joined::Stream(lease);
+        }
+        let mut shared = self.shared.borrow_mut();
+        let shelf = shared
+            .entry(server.key())
+            .or_insert_with(|| Shelf::new(server, now));
+        shelf.used = now;
+        if shelf.speaks_http1 {
+            return Joined::Dial(None);
+        }
+        if let Some(dialed) = &shelf.dialing {
+            return Joined::Wait(Rc::clone(dialed));
+        }
+        shelf.dialing = Some(Rc::default());
+        drop(shared);
+        self.reap();
+        Joined::Dial(Some(Dialing {
+            pool: Rc::clone(self),
+            server: server.clone(),
+        }))
+    }
+
+    /// A stream of a connection that was just made and is shared from now on.
+    pub(super) fn share(self: &Rc<Self>, server: &Server, connection: Rc<h2::Shared>) -> Lease {
+        let stream = connection.stream();
+        let now = clock::now();
+        let mut shared = self.shared.borrow_mut();
+        let shelf = shared
+            .entry(server.key())
+            .or_insert_with(|| Shelf::new(server, now));
+        shelf.speaks_http1 = false;
+        shelf.connections.push(connection);
+        drop(shared);
+        self.reap();
+        self.lend(Link::Http2(stream), server.clone())
+    }
+
+    /// `server` chose HTTP/1.1: its connections cannot be shared, so nobody should wait for one.
+    pub(super) fn speaks_http1(&self, server: &Server) {
+        if let Some(shelf) = self.shared.borrow_mut().get_mut(&server.key()) {
+            shelf.speaks_http1 = true;
+        }
+    }
+
+    /// A loan of an HTTP/1.1 connection that was just made.
+    pub(super) fn lease(self: &Rc<Self>, link: h1::Link, server: Server) -> Lease {
+        self.lend(Link::Http1(link), server)
+    }
+
+    /// When a connection to `server` that is being made takes no more requests.
+    pub(super) fn retirement(&self, server: &Server) -> Instant {
         let number = self.made.get();
         self.made.set(number + 1);
-        let max_age = server.upstream.settings.timeouts.max_age;
-        link.until = Some(clock::now() + jittered(max_age, number));
-        self.loan(link, server)
-    }
-
-    fn loan(self: &Rc<Self>, link: Link, server: Server) -> Lease {
-        Lease {
-            link,
-            server,
-            in_flight: None,
-            pool: Rc::clone(self),
-        }
+        clock::now() + jittered(server.upstream.settings.timeouts.max_age, number)
     }
 
     /// Counts a connection that is to be made, unless the server has as many as it may.
@@ -131,7 +216,16 @@ impl Pool {
         })
     }
 
-    fn put(self: &Rc<Self>, link: Link, server: Server) {
+    fn lend(self: &Rc<Self>, link: Link, server: Server) -> Lease {
+        Lease {
+            link,
+            server,
+            in_flight: None,
+            pool: Rc::clone(self),
+        }
+    }
+
+    fn put(self: &Rc<Self>, link: h1::Link, server: Server) {
         let upstream = Arc::clone(&server.upstream);
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(server.key()).or_default();
@@ -145,29 +239,37 @@ impl Pool {
         });
         drop(idle);
         self.queues.freed(&upstream);
+        self.reap();
+    }
+
+    fn reap(self: &Rc<Self>) {
         if !self.reaping.replace(true) {
             tokio::task::spawn_local(reap(Rc::clone(self)));
         }
     }
 
-    /// Closes what has been idle too long. Returns when to look again; `None` when nothing is idle.
+    /// Closes what has been idle too long. Returns when to look again; `None` when there is nothing.
     fn expire(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.idle.borrow_mut();
         for connections in idle.values_mut() {
             connections.retain(|idle| idle.link.is_usable(now) && idle.until() > now);
         }
         idle.retain(|_, connections| !connections.is_empty());
-        idle.values().flatten().map(Idle::until).min()
+        let next_idle = idle.values().flatten().map(Idle::until).min();
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|_, shelf| shelf.expire(now));
+        let next_shared = shared.values().map(|shelf| shelf.until(now)).min();
+        next_idle.into_iter().chain(next_shared).min()
     }
 
-    /// Idle connections.
+    /// Idle HTTP/1.1 connections.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 }
 
-/// Runs while anything is idle, so that an idle worker sleeps.
+/// Runs while there is anything to close, so that an idle worker sleeps.
 async fn reap(pool: Rc<Pool>) {
     while let Some(next) = pool.expire(clock::now()) {
         let soonest = clock::now() + REAP_INTERVAL_MIN;
@@ -176,41 +278,92 @@ async fn reap(pool: Rc<Pool>) {
     pool.reaping.set(false);
 }
 
+impl Shelf {
+    fn new(server: &Server, now: Instant) -> Self {
+        Self {
+            server: server.clone(),
+            connections: Vec::new(),
+            dialing: None,
+            speaks_http1: false,
+            used: now,
+        }
+    }
+
+    /// Closes what is spent. False when nothing is left.
+    fn expire(&mut self, now: Instant) -> bool {
+        let idle = self.server.idle_timeout();
+        self.connections
+            .retain(|connection| !connection.is_spent(idle, now));
+        !self.connections.is_empty() || self.dialing.is_some() || now < self.used + idle
+    }
+
+    fn until(&self, now: Instant) -> Instant {
+        let idle = self.server.idle_timeout();
+        let connections = self.connections.iter().map(|one| one.until(idle, now));
+        connections.min().unwrap_or(self.used + idle)
+    }
+}
+
+impl Dialed {
+    /// Waits until it is there or will not be. `Some`: why. `None`: ask again.
+    pub(super) async fn outcome(&self) -> Option<Fault> {
+        self.ended.notified().await;
+        self.fault.get()
+    }
+}
+
+impl Dialing {
+    /// It will not be, and not for a reason of the request that made it: those who wait need not try again.
+    pub(super) fn fail(self, fault: Fault) {
+        let shared = self.pool.shared.borrow();
+        let shelf = shared.get(&self.server.key());
+        if let Some(dialed) = shelf.and_then(|shelf| shelf.dialing.as_ref()) {
+            dialed.fault.set(Some(fault));
+        }
+        drop(shared);
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        let mut shared = self.pool.shared.borrow_mut();
+        let shelf = shared.get_mut(&self.server.key());
+        if let Some(dialed) = shelf.and_then(|shelf| shelf.dialing.take()) {
+            dialed.ended.notify_waiters();
+        }
+    }
+}
+
 impl Lease {
+    /// Sends `request`, which is in the form of the link's version, and waits for the response's head.
+    #[allow(
+        clippy::result_large_err,
+        reason = "hyper's, which gives the request back"
+    )]
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.link {
+            Link::Http1(link) => link.send(request).await,
+            Link::Http2(stream) => {
+                request.body_mut().hold(Rc::clone(stream));
+                stream.send(request).await
+            }
+        }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.link, Link::Http2(_))
+    }
+
     /// Keeps the connection for the next request: the exchange ended whole.
     pub(super) fn give_back(self) {
-        if self.link.is_usable(clock::now()) {
-            self.pool.put(self.link, self.server);
+        if let Link::Http1(link) = self.link
+            && link.is_usable(clock::now())
+        {
+            self.pool.put(link, self.server);
         }
-    }
-}
-
-impl Link {
-    /// `task` runs the connection that `sender` belongs to.
-    pub(super) fn new(sender: SendRequest<RequestBody>, task: AbortHandle) -> Self {
-        Self {
-            sender,
-            task,
-            until: None,
-        }
-    }
-
-    /// Whether it is alive, as far as can be told, and not too old.
-    fn is_usable(&self, now: Instant) -> bool {
-        !self.sender.is_closed() && self.until.is_none_or(|until| now < until)
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Idle {
-    fn until(&self) -> Instant {
-        let idle = self.since + self.server.idle_timeout();
-        self.link.until.map_or(idle, |until| idle.min(until))
     }
 }
 

@@ -54,7 +54,7 @@ impl Pool {
         deadline: Instant,
     ) -> Waited {
         let most = upstream.settings.limits.pending;
-        let Some(waiting) = self.join(upstream, most) else {
+        let Some(waiting) = self.line_up(upstream, most) else {
             return Waited::InVain;
         };
         let freed = waiting.queue.freed.notified();
@@ -64,7 +64,7 @@ impl Pool {
         }
     }
 
-    fn join(self: &Rc<Self>, upstream: &Arc<Upstream>, most: usize) -> Option<Waiting<'_>> {
+    fn line_up(self: &Rc<Self>, upstream: &Arc<Upstream>, most: usize) -> Option<Waiting<'_>> {
         let key = key(upstream);
         let mut queues = self.queues.0.borrow_mut();
         if most == 0 {

@@ -3,20 +3,28 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::balance::{Secret, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts};
+use crate::balance::{
+    Scheme, Secret, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+};
+use crate::http::connect::OriginStream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 
 fn server(idle: Duration) -> Server {
+    limited(idle, 1000)
+}
+
+fn limited(idle: Duration, connections: usize) -> Server {
     let servers = vec![ServerSettings {
+        scheme: Scheme::Http,
         host: "192.0.2.1".into(),
         port: 80,
         weight: 1,
     }];
     let settings = UpstreamSettings {
         limits: UpstreamLimits {
-            connections: 2,
+            connections,
             ..UpstreamLimits::default()
         },
         timeouts: UpstreamTimeouts {
@@ -37,7 +45,16 @@ async fn connection(pool: &Rc<Pool>, server: &Server) -> (Lease, DuplexStream) {
     let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
     let task = tokio::task::spawn_local(connection).abort_handle();
     sender.ready().await.unwrap();
-    (pool.lease(Link::new(sender, task), server.clone()), theirs)
+    let open = Rc::new(pool.open(server).unwrap());
+    let link = h1::Link::new(
+        sender,
+        task,
+        Arc::default(),
+        open,
+        None,
+        pool.retirement(server),
+    );
+    (pool.lease(link, server.clone()), theirs)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -57,10 +74,10 @@ fn the_connection_used_last_is_used_next() {
         first.give_back();
         second.give_back();
         drop(origin);
-        let taken = pool.take(&server, Reuse::Any, clock::now()).unwrap();
+        let taken = pool.take(&server, None, Reuse::Any, clock::now()).unwrap();
         tokio::task::yield_now().await;
         assert!(
-            taken.link.sender.is_closed(),
+            matches!(&taken.link, Link::Http1(link) if !link.is_usable(clock::now())),
             "the second one's origin has closed"
         );
     });
@@ -74,7 +91,7 @@ fn a_connection_that_its_origin_closed_is_not_used() {
         lease.give_back();
         drop(origin);
         tokio::task::yield_now().await;
-        assert!(pool.take(&server, Reuse::Any, clock::now()).is_none());
+        assert!(pool.take(&server, None, Reuse::Any, clock::now()).is_none());
         assert_eq!(pool.len(), 0);
     });
 }
@@ -86,8 +103,8 @@ fn what_cannot_be_sent_twice_gets_only_a_connection_used_a_moment_ago() {
         let (lease, _origin) = connection(&pool, &server).await;
         lease.give_back();
         let later = clock::now() + Duration::from_secs(2);
-        assert!(pool.take(&server, Reuse::Recent, later).is_none());
-        assert!(pool.take(&server, Reuse::Any, later).is_some());
+        assert!(pool.take(&server, None, Reuse::Recent, later).is_none());
+        assert!(pool.take(&server, None, Reuse::Any, later).is_some());
     });
 }
 
@@ -97,7 +114,7 @@ fn a_dropped_lease_does_not_come_back() {
         let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
         let (lease, _origin) = connection(&pool, &server).await;
         drop(lease);
-        assert!(pool.take(&server, Reuse::Any, clock::now()).is_none());
+        assert!(pool.take(&server, None, Reuse::Any, clock::now()).is_none());
     });
 }
 
@@ -129,18 +146,108 @@ fn servers_do_not_share_connections() {
         );
         let (lease, _origin) = connection(&pool, &one).await;
         lease.give_back();
-        assert!(pool.take(&other, Reuse::Any, clock::now()).is_none());
-        assert!(pool.take(&one, Reuse::Any, clock::now()).is_some());
+        assert!(pool.take(&other, None, Reuse::Any, clock::now()).is_none());
+        assert!(pool.take(&one, None, Reuse::Any, clock::now()).is_some());
     });
 }
 
 #[test]
 fn open_connections_are_counted_and_limited() {
-    let server = server(Duration::from_secs(9));
+    let server = limited(Duration::from_secs(9), 2);
     let pool = Rc::new(Pool::default());
     let first = pool.open(&server).unwrap();
     let _second = pool.open(&server).unwrap();
     assert!(pool.open(&server).is_none());
     drop(first);
     assert!(pool.open(&server).is_some());
+}
+
+#[test]
+fn one_makes_a_connection_to_share_and_the_others_wait_for_it() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+        let Joined::Dial(Some(dialing)) = pool.join(&server, clock::now()) else {
+            panic!("nobody else makes one");
+        };
+        let Joined::Wait(dialed) = pool.join(&server, clock::now()) else {
+            panic!("there is no need for a second one");
+        };
+        let (outcome, ()) = tokio::join!(dialed.outcome(), async { drop(dialing) });
+        assert_eq!(outcome, None, "its request went away: ask again");
+        assert!(matches!(
+            pool.join(&server, clock::now()),
+            Joined::Dial(Some(_))
+        ));
+    });
+}
+
+#[test]
+fn those_who_wait_for_a_connection_fail_with_it() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+        let Joined::Dial(Some(dialing)) = pool.join(&server, clock::now()) else {
+            panic!("nobody else makes one");
+        };
+        let Joined::Wait(dialed) = pool.join(&server, clock::now()) else {
+            panic!("there is no need for a second one");
+        };
+        let failing = async { dialing.fail(Fault::ConnectionRefused) };
+        let (outcome, ()) = tokio::join!(dialed.outcome(), failing);
+        assert_eq!(outcome, Some(Fault::ConnectionRefused));
+        assert!(matches!(
+            pool.join(&server, clock::now()),
+            Joined::Dial(Some(_))
+        ));
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_connection_that_cannot_be_shared() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));
+        let first = pool.join(&server, clock::now());
+        pool.speaks_http1(&server);
+        for _ in 0..2 {
+            assert!(matches!(
+                pool.join(&server, clock::now()),
+                Joined::Dial(None)
+            ));
+        }
+        drop(first);
+        let later = clock::now() + Duration::from_secs(10);
+        assert_eq!(pool.expire(later), None, "it is asked again some day");
+        assert!(matches!(pool.join(&server, later), Joined::Dial(Some(_))));
+    });
+}
+
+#[test]
+fn a_shared_connection_grows_old_and_is_closed_when_its_last_stream_ends() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_hours(1)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::task::spawn_local(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = ::h2::server::handshake(stream).await.unwrap();
+            while connection.accept().await.is_some() {}
+        });
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let stream = OriginStream::cleartext(stream);
+        let open = pool.open(&server).unwrap();
+        let shared = h2::handshake(stream, &server, open).await.unwrap();
+        let first = pool.share(&server, shared);
+        let now = clock::now();
+        let second = pool.stream(&server, now).expect("there is room");
+        let (young, old) = (Duration::from_mins(8), Duration::from_mins(12));
+        assert!(pool.stream(&server, now + young).is_some());
+        assert!(pool.stream(&server, now + old).is_none());
+        first.give_back();
+        pool.expire(now + old);
+        assert_eq!(server.origin().connections.load(Ordering::Relaxed), 1);
+        drop(second);
+        pool.expire(now + old);
+        while server.origin().connections.load(Ordering::Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
 }

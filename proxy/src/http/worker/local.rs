@@ -22,8 +22,8 @@ use super::{Context, Counters};
 use crate::balance::{Picker, Tried, Wish};
 use crate::cache::Store;
 use crate::clock;
-use crate::http::Site;
 use crate::http::pool::Pool;
+use crate::http::{Site, Upgrades};
 use crate::net::Admission;
 use crate::telemetry::AccessLog;
 
@@ -32,6 +32,7 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) pool: Rc<Pool>,
     pub(in crate::http) store: Arc<Store>,
     pub(in crate::http) access: AccessLog,
+    pub(in crate::http) upgrades: Arc<Upgrades>,
     pub(in crate::http) counters: Arc<Counters>,
     pub(super) admission: Arc<Admission>,
     index: usize,
@@ -87,6 +88,7 @@ impl Worker {
             pool: Rc::default(),
             store: context.store,
             access: context.access,
+            upgrades: context.upgrades,
             counters: context.counters,
             admission: context.admission,
             index: context.index,

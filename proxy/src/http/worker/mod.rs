@@ -34,6 +34,8 @@ pub struct Context {
     pub store: Arc<crate::cache::Store>,
     /// Connections per listener and source, over all workers.
     pub admission: Arc<crate::net::Admission>,
+    /// Upgrades of all workers.
+    pub upgrades: Arc<super::Upgrades>,
     /// What detection is told; bounded. A full channel loses the report, counted in `counters.reports_lost`.
     pub reports: SyncSender<Report>,
     /// Access log lines; bounded, a full queue loses lines, counted.
