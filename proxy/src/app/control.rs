@@ -190,6 +190,7 @@ impl ControlPlane {
             .source
             .load()
             .map_err(|invalid| refused_file(&invalid))?;
+        self.source.warn(&wanted);
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
         if let Some(guard) = &self.guard {

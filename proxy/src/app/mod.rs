@@ -74,11 +74,26 @@ impl ConfigSource {
         }
         Ok(settings)
     }
+
+    /// Logs what is valid in `settings`, but surely not meant.
+    fn warn(&self, settings: &Settings) {
+        for warning in &settings.warnings {
+            tracing::warn!(
+                config = %self.path.display(),
+                line = warning.line,
+                key = %warning.key,
+                hint = %warning.hint,
+                "{}",
+                warning.message
+            );
+        }
+    }
 }
 
 /// Runs weir until it is told to stop. `source` is read again on reload.
 pub fn run(settings: Settings, source: ConfigSource, replace: Replace) -> anyhow::Result<()> {
     telemetry::start(&settings.log);
+    source.warn(&settings);
     raise_open_files_limit();
     let state_dir = &settings.process.state_dir;
     std::fs::create_dir_all(state_dir)

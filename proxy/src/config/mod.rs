@@ -51,6 +51,8 @@ pub struct Settings {
     pub upstreams: Vec<crate::balance::UpstreamSettings>,
     /// `[[route]]`, in file order.
     pub routes: Vec<crate::route::RouteSettings>,
+    /// What is valid, but surely not meant; in file order.
+    pub warnings: Vec<Problem>,
     /// `[cache]`
     pub cache: crate::cache::Settings,
     /// `[[detect]]`
@@ -156,7 +158,7 @@ fn settings(mut root: Table<'_>) -> Settings {
     let certificates = listen::certificates(&mut root);
     let (listen, addresses) = listen::listeners(&mut root, &limits, certificates.len());
     let upstreams = upstream::upstreams(&mut root);
-    let routes = route::routes(&mut root, &upstreams);
+    let (routes, warnings) = route::routes(&mut root, &upstreams);
     let cache = cache::cache(&mut root);
     let detect = detect::rules(&mut root, shield.block_for);
     let admin = process::admin(&mut root, &addresses);
@@ -183,6 +185,7 @@ fn settings(mut root: Table<'_>) -> Settings {
         certificates,
         upstreams,
         routes,
+        warnings,
         cache,
         detect,
         admin,

@@ -16,6 +16,7 @@ impl Settings {
             certificates: _,
             upstreams: _,
             routes: _,
+            warnings: _,
             cache,
             detect: _,
             admin,

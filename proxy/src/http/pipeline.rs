@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 
 use super::activity::Http;
 use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
-use super::cached::{self, Consulted, Miss};
+use super::cached::{self, Consulted, Miss, Place};
 use super::connection::Connection;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
@@ -23,7 +23,7 @@ use super::served::Served;
 use super::target::Target;
 use super::worker::View;
 use crate::cache::StoredResponse;
-use crate::route::RouteSettings;
+use crate::route::{Asked, RouteSettings};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -91,12 +91,17 @@ async fn answer(
     )?;
     // One snapshot for the whole request, whatever is reloaded meanwhile.
     let view = connection.worker.view();
-    let route = route(&view, &target, &request.uri)?;
+    let route = route(&view, &target, &request)?;
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, content)?;
     let miss = if route.cache {
         let scheme = connection.client.scheme;
-        match cached::consult(&connection.worker, scheme, &target, &request, content.size) {
+        let place = Place {
+            scheme,
+            target: &target,
+            conditions: &route.pattern.fields,
+        };
+        match cached::consult(&connection.worker, &place, &request, content.size) {
             Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
             Consulted::Miss(miss) => Some(miss),
         }
@@ -123,10 +128,20 @@ fn check_method(method: &Method) -> Result<(), Fault> {
     }
 }
 
-fn route<'a>(view: &'a View, target: &Target, uri: &Uri) -> Result<&'a RouteSettings, Fault> {
+fn route<'a>(
+    view: &'a View,
+    target: &Target,
+    request: &request::Parts,
+) -> Result<&'a RouteSettings, Fault> {
+    let asked = Asked {
+        host: &target.host,
+        path: request.uri.path(),
+        method: &request.method,
+        fields: &request.headers,
+    };
     view.site
         .routes
-        .find(&target.host, uri.path())
+        .find(&asked)
         .map(|matched| matched.route)
         .ok_or(Fault::DestinationNotFound)
 }

@@ -1,22 +1,82 @@
-//! Which route a request takes: host, then the longest path. Decides only; rewriting and forwarding are `http`'s.
+//! Which route a request takes: host, path, then method and fields; the most specific wins. Decides only; rewriting and
+//! forwarding are `http`'s.
 
+mod expression;
+mod prefixes;
+mod shadow;
 mod table;
 
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+pub use expression::{Expression, InvalidExpression};
+pub use shadow::{Shadow, shadowed};
 pub use table::{Matched, Table};
 
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
-    /// Which hosts.
-    pub host: HostPattern,
-    /// Which paths.
-    pub path: PathPattern,
+    /// Which requests.
+    pub pattern: Pattern,
     /// Where requests go: index into `Settings::upstreams`.
     pub upstream: usize,
     /// Whether responses may be stored.
     pub cache: bool,
     /// Keep what names the origin (`Server`, …) and add `X-Weir-Origin`. Default false.
     pub reveal_origin: bool,
+}
+
+impl RouteSettings {
+    /// A route to upstream number `upstream`, the rest as it is by default.
+    pub fn new(pattern: Pattern, upstream: usize) -> Self {
+        Self {
+            pattern,
+            upstream,
+            cache: false,
+            reveal_origin: false,
+        }
+    }
+}
+
+/// Which requests are a route's: those that meet all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    /// `host`
+    pub host: HostPattern,
+    /// `path`
+    pub path: PathPattern,
+    /// `methods`, sorted, each once; empty = any.
+    pub methods: Vec<Method>,
+    /// `headers`: fields of which one line is exactly this value; sorted by name, each once. At most 16.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Pattern {
+    /// Any method, whatever the fields.
+    pub fn new(host: HostPattern, path: PathPattern) -> Self {
+        Self {
+            host,
+            path,
+            methods: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Whether method and fields of a request are those that the route wants.
+    fn takes(&self, method: &Method, fields: &HeaderMap) -> bool {
+        let has = |(name, value): &(HeaderName, HeaderValue)| {
+            fields.get_all(name).iter().any(|line| line == value)
+        };
+        (self.methods.is_empty() || self.methods.contains(method)) && self.fields.iter().all(has)
+    }
+
+    /// Routes of the same host and path are asked in ascending order of this, then in file order: more fields first, then
+    /// those with methods.
+    fn rank(&self) -> (std::cmp::Reverse<usize>, bool) {
+        (
+            std::cmp::Reverse(self.fields.len()),
+            self.methods.is_empty(),
+        )
+    }
 }
 
 /// `host` of a route.
@@ -37,4 +97,19 @@ pub enum PathPattern {
     Prefix(String),
     /// Is this text.
     Exact(String),
+    /// Matches this expression, somewhere unless it is anchored.
+    Regex(Expression),
+}
+
+/// What of a request decides its route.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Lower case, without port and trailing dot.
+    pub host: &'a str,
+    /// Normalised, without query: what the origin server will see.
+    pub path: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// The request's fields, as the client sent them.
+    pub fields: &'a HeaderMap,
 }

@@ -20,5 +20,6 @@ mod framing;
 mod http2;
 mod origin;
 mod process;
+mod routing;
 mod tls;
 mod weir;

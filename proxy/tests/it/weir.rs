@@ -14,7 +14,7 @@ use weir::detect::{Count, Filter, RuleSettings, Rules};
 use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
-use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
+use weir::route::{HostPattern, PathPattern, Pattern, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
 
 /// Longest any wait in these tests may take before it counts as a failure.
@@ -26,6 +26,8 @@ pub struct Setup {
     pub origins: Vec<SocketAddr>,
     pub timeouts: UpstreamTimeouts,
     pub connections: usize,
+    /// In place of the one route for everything on `a.test`.
+    pub routes: Option<Vec<RouteSettings>>,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -70,6 +72,7 @@ impl Setup {
                 idle: PATIENCE,
             },
             connections: 100,
+            routes: None,
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -107,15 +110,15 @@ impl Setup {
             },
             timeouts: self.timeouts.clone(),
         };
+        let host = HostPattern::Exact("a.test".into());
+        let pattern = Pattern::new(host, PathPattern::Prefix("/".into()));
         let route = RouteSettings {
-            host: HostPattern::Exact("a.test".into()),
-            path: PathPattern::Prefix("/".into()),
-            upstream: 0,
             cache: self.cache,
             reveal_origin: self.reveal_origin,
+            ..RouteSettings::new(pattern, 0)
         };
         Site {
-            routes: Table::new(vec![route]),
+            routes: Table::new(self.routes.clone().unwrap_or_else(|| vec![route])),
             upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
             rules: Arc::new(Rules::new(self.rules.clone())),
             generation,
@@ -195,6 +198,16 @@ impl Drop for Weir {
             panic!("the worker panicked");
         }
     }
+}
+
+/// The routes of a configuration's text; `upstream = "app"` is the one there is.
+pub fn routes(text: &str) -> Option<Vec<RouteSettings>> {
+    let text = format!(
+        "[[listen]]\naddress = \"[::]:80\"\n[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]\n{text}"
+    );
+    let path = std::path::Path::new("weir.toml");
+    let settings = weir::config::parse(&text, path).unwrap_or_else(|e| panic!("{}", e.report()));
+    Some(settings.routes)
 }
 
 /// A rule that counts responses with `status`.

@@ -1,0 +1,95 @@
+//! Which route a request takes, as the client and the origin see it.
+
+use crate::client::Client;
+use crate::origin::Origin;
+use crate::weir::{Setup, routes};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok";
+
+#[test]
+fn methods_fields_and_expressions_decide_which_requests_reach_the_origin() {
+    let origin = Origin::answering(OK);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.routes = routes(
+                r#"
+                [[route]]
+                path = "/read/"
+                methods = ["GET", "HEAD"]
+                upstream = "app"
+                [[route]]
+                path = '~^/v[0-9]+/items$'
+                upstream = "app"
+                [[route]]
+                path = "/tenant"
+                headers = { X-Tenant = "a" }
+                upstream = "app"
+                "#,
+            );
+        })
+        .start();
+    let mut client = Client::connect(weir.address);
+    for (request, expected) in [
+        ("GET /read/x HTTP/1.1\r\n", 200),
+        ("DELETE /read/x HTTP/1.1\r\n", 404),
+        ("GET /v12/items HTTP/1.1\r\n", 200),
+        ("GET /v12/items/ HTTP/1.1\r\n", 404),
+        ("GET /tenant HTTP/1.1\r\nX-Tenant: a\r\n", 200),
+        ("GET /tenant HTTP/1.1\r\nX-Tenant: b\r\n", 404),
+        ("GET /tenant HTTP/1.1\r\n", 404),
+    ] {
+        client.send(&format!("{request}Host: a.test\r\n\r\n"));
+        assert_eq!(client.response().status(), expected, "{request}");
+    }
+    let seen: Vec<_> = origin.requests().into_iter().map(|r| r.start).collect();
+    assert_eq!(
+        seen,
+        [
+            "GET /read/x HTTP/1.1",
+            "GET /v12/items HTTP/1.1",
+            "GET /tenant HTTP/1.1"
+        ]
+    );
+}
+
+#[test]
+fn what_a_route_for_one_field_stored_is_not_served_by_another() {
+    let origin = Origin::answering(FRESH);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.routes = routes(
+                r#"
+                [[route]]
+                headers = { x-tenant = "a" }
+                cache = true
+                upstream = "app"
+                [[route]]
+                headers = { x-tenant = "b" }
+                cache = true
+                upstream = "app"
+                [[route]]
+                cache = true
+                upstream = "app"
+                "#,
+            );
+        })
+        .start();
+    let mut client = Client::connect(weir.address);
+    for (tenant, hit) in [
+        ("a", false),
+        ("b", false),
+        ("c", false),
+        ("a", true),
+        ("b", true),
+        ("d", true),
+    ] {
+        client.send(&format!(
+            "GET / HTTP/1.1\r\nHost: a.test\r\nX-Tenant: {tenant}\r\n\r\n"
+        ));
+        let response = client.response();
+        let status = response.field("cache-status").unwrap();
+        assert_eq!(status.contains("hit"), hit, "{tenant}: {status}");
+    }
+    assert_eq!(origin.requests().len(), 3);
+}
