@@ -64,6 +64,7 @@ fn build(
         })
         .collect();
     Site {
+        requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         upstreams,
         rules,

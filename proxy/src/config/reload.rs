@@ -15,6 +15,7 @@ impl Settings {
             drain: _,
             certificates: _,
             upstreams: _,
+            requests: _,
             routes: _,
             warnings: _,
             cache,
@@ -237,6 +238,7 @@ mod tests {
                 "upstream = \"app\"\n        [cache]",
                 "upstream = \"app\"\npath = \"/x\"\n        [cache]",
             ),
+            ("[cache]", "[requests]\nunderscores = \"refuse\"\n[cache]"),
             (
                 "[cache]",
                 "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\n[cache]",

@@ -2,6 +2,7 @@
 //!
 //! What may be stored and reused is decided in [`crate::cache`]; here its answers become responses.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +68,9 @@ impl Place<'_> {
         for (name, value) in self.conditions {
             let value = String::from_utf8_lossy(value.as_bytes());
             // A key is made of parts that tell their length; so must this one be.
-            space += &format!(";{}:{name}={}:{value}", name.as_str().len(), value.len());
+            let lengths = (name.as_str().len(), value.len());
+            write!(space, ";{}:{name}={}:{value}", lengths.0, lengths.1)
+                .expect("invariant: a String takes it all");
         }
         Key::new(&space, &host, path_and_query)
     }

@@ -57,6 +57,8 @@ pub(crate) enum Malformed {
     HostMismatch,
     /// RFC 9112 §3.2: no target form that goes with the method, or forbidden bytes.
     Target,
+    /// A field name with an underscore, where those are refused.
+    Underscore,
     /// RFC 9112 §6.1: `Content-Length` and `Transfer-Encoding` in one message.
     Framing,
     /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
@@ -228,6 +230,7 @@ impl Malformed {
             Self::Host => "Host missing, repeated or invalid\n",
             Self::HostMismatch => "Host differs from the request target\n",
             Self::Target => "invalid request target\n",
+            Self::Underscore => "field name with an underscore\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Coding => "transfer coding other than chunked\n",
             Self::Line => "invalid line in the request head\n",
@@ -244,10 +247,11 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 25] = [
+    const ALL: [Fault; 26] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
+        Fault::BadRequest(Malformed::Underscore),
         Fault::BadRequest(Malformed::Framing),
         Fault::BadRequest(Malformed::Coding),
         Fault::BadRequest(Malformed::Line),

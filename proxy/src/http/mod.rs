@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// What a worker serves by: one immutable snapshot, replaced whole on reload. A request loads it once.
 #[derive(Debug)]
 pub struct Site {
+    /// Which requests are refused.
+    pub requests: crate::route::RequestSettings,
     /// Routes.
     pub routes: crate::route::Table,
     /// Upstreams; a route's `upstream` is an index into it.

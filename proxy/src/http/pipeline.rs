@@ -23,7 +23,7 @@ use super::served::Served;
 use super::target::Target;
 use super::worker::View;
 use crate::cache::StoredResponse;
-use crate::route::{Asked, RouteSettings};
+use crate::route::{Asked, RouteSettings, Underscores};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -46,10 +46,19 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
-    let uri = request.uri.clone();
     let request_id = connection.worker.request_id();
     let mut served = Served::begin(&connection, &request, &request_id);
-    let outcome = answer(&connection, request, content, request_id, &mut served).await;
+    // What detection is told: the path by which the request was routed, if it got that far.
+    let mut uri = request.uri.clone();
+    let outcome = answer(
+        &connection,
+        request,
+        content,
+        request_id,
+        &mut uri,
+        &mut served,
+    )
+    .await;
     let fault = outcome.as_ref().err().copied();
     let response = match outcome {
         Ok(answer) => {
@@ -72,6 +81,7 @@ async fn answer(
     mut request: request::Parts,
     content: Incoming,
     request_id: HeaderValue,
+    uri: &mut Uri,
     served: &mut Served,
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
@@ -83,15 +93,17 @@ async fn answer(
     if request.headers.len() > connection.settings.limits.header_fields {
         return Err(Fault::FieldsTooMany);
     }
-    let target = Target::of(
-        &request.method,
-        &request.uri,
-        request.version,
-        &request.headers,
-    )?;
     // One snapshot for the whole request, whatever is reloaded meanwhile.
     let view = connection.worker.view();
+    let target = target(&view, &request)?;
+    if let Some(normal) = &target.normal {
+        request.uri = Uri::from(normal.clone());
+    }
+    let sent = std::mem::replace(uri, request.uri.clone());
     let route = route(&view, &target, &request)?;
+    if route.raw_path {
+        request.uri = sent;
+    }
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, content)?;
     let miss = if route.cache {
@@ -126,6 +138,24 @@ fn check_method(method: &Method) -> Result<(), Fault> {
         Method::TRACE => Err(Fault::TraceRefused),
         _ => Ok(()),
     }
+}
+
+/// Where the request is aimed, unless it is refused for what others may read in it.
+fn target(view: &View, request: &request::Parts) -> Result<Target, Fault> {
+    let settings = &view.site.requests;
+    let target = Target::of(
+        &request.method,
+        &request.uri,
+        request.version,
+        &request.headers,
+        settings.encoded_slashes,
+    )?;
+    let mut names = request.headers.keys();
+    if settings.underscores == Underscores::Refuse && names.any(|name| name.as_str().contains('_'))
+    {
+        return Err(Fault::BadRequest(Malformed::Underscore));
+    }
+    Ok(target)
 }
 
 fn route<'a>(

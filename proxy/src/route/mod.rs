@@ -2,6 +2,7 @@
 //! forwarding are `http`'s.
 
 mod expression;
+mod path;
 mod prefixes;
 mod shadow;
 mod table;
@@ -9,6 +10,7 @@ mod table;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 pub use expression::{Expression, InvalidExpression};
+pub use path::{EncodedSlashes, InvalidPath, RequestSettings, Underscores, normalise};
 pub use shadow::{Shadow, shadowed};
 pub use table::{Matched, Table};
 
@@ -19,6 +21,8 @@ pub struct RouteSettings {
     pub pattern: Pattern,
     /// Where requests go: index into `Settings::upstreams`.
     pub upstream: usize,
+    /// Whether the origin gets the path as the client wrote it, instead of the normal form that was matched. Default false.
+    pub raw_path: bool,
     /// Whether responses may be stored.
     pub cache: bool,
     /// Keep what names the origin (`Server`, …) and add `X-Weir-Origin`. Default false.
@@ -31,6 +35,7 @@ impl RouteSettings {
         Self {
             pattern,
             upstream,
+            raw_path: false,
             cache: false,
             reveal_origin: false,
         }
@@ -59,6 +64,11 @@ impl Pattern {
             methods: Vec::new(),
             fields: Vec::new(),
         }
+    }
+
+    /// Whether it looks at method or fields.
+    fn has_conditions(&self) -> bool {
+        !(self.methods.is_empty() && self.fields.is_empty())
     }
 
     /// Whether method and fields of a request are those that the route wants.

@@ -71,22 +71,12 @@ fn cover(
 /// Adds the expressions after, and the prefixes of the same host as, an expression without conditions that matches all.
 fn after_everything(routes: &[RouteSettings], shadows: &mut Vec<Shadow>) {
     let mut everything: HashMap<&HostPattern, usize> = HashMap::new();
-    for (
-        index,
-        Pattern {
-            host,
-            path,
-            methods,
-            fields,
-        },
-    ) in patterns(routes)
-    {
-        if let PathPattern::Regex(expression) = path
-            && methods.is_empty()
-            && fields.is_empty()
+    for (index, pattern) in patterns(routes) {
+        if let PathPattern::Regex(expression) = &pattern.path
+            && !pattern.has_conditions()
             && EVERYTHING.contains(&expression.as_str())
         {
-            everything.entry(host).or_insert(index);
+            everything.entry(&pattern.host).or_insert(index);
         }
     }
     for (index, Pattern { host, path, .. }) in patterns(routes) {

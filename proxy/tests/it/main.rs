@@ -19,6 +19,7 @@ mod fields;
 mod framing;
 mod http2;
 mod origin;
+mod paths;
 mod process;
 mod routing;
 mod tls;

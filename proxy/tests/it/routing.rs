@@ -12,7 +12,7 @@ fn methods_fields_and_expressions_decide_which_requests_reach_the_origin() {
     let origin = Origin::answering(OK);
     let weir = Setup::to(&[origin.address])
         .with(|setup| {
-            setup.routes = routes(
+            setup.routes = Some(routes(
                 r#"
                 [[route]]
                 path = "/read/"
@@ -26,7 +26,7 @@ fn methods_fields_and_expressions_decide_which_requests_reach_the_origin() {
                 headers = { X-Tenant = "a" }
                 upstream = "app"
                 "#,
-            );
+            ));
         })
         .start();
     let mut client = Client::connect(weir.address);
@@ -58,7 +58,7 @@ fn what_a_route_for_one_field_stored_is_not_served_by_another() {
     let origin = Origin::answering(FRESH);
     let weir = Setup::to(&[origin.address])
         .with(|setup| {
-            setup.routes = routes(
+            setup.routes = Some(routes(
                 r#"
                 [[route]]
                 headers = { x-tenant = "a" }
@@ -72,7 +72,7 @@ fn what_a_route_for_one_field_stored_is_not_served_by_another() {
                 cache = true
                 upstream = "app"
                 "#,
-            );
+            ));
         })
         .start();
     let mut client = Client::connect(weir.address);

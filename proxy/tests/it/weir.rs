@@ -14,7 +14,7 @@ use weir::detect::{Count, Filter, RuleSettings, Rules};
 use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
-use weir::route::{HostPattern, PathPattern, Pattern, RouteSettings, Table};
+use weir::route::{HostPattern, PathPattern, Pattern, RequestSettings, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
 
 /// Longest any wait in these tests may take before it counts as a failure.
@@ -28,6 +28,7 @@ pub struct Setup {
     pub connections: usize,
     /// In place of the one route for everything on `a.test`.
     pub routes: Option<Vec<RouteSettings>>,
+    pub requests: RequestSettings,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -73,6 +74,7 @@ impl Setup {
             },
             connections: 100,
             routes: None,
+            requests: RequestSettings::default(),
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -118,6 +120,7 @@ impl Setup {
             ..RouteSettings::new(pattern, 0)
         };
         Site {
+            requests: self.requests,
             routes: Table::new(self.routes.clone().unwrap_or_else(|| vec![route])),
             upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
             rules: Arc::new(Rules::new(self.rules.clone())),
@@ -201,13 +204,13 @@ impl Drop for Weir {
 }
 
 /// The routes of a configuration's text; `upstream = "app"` is the one there is.
-pub fn routes(text: &str) -> Option<Vec<RouteSettings>> {
+pub fn routes(text: &str) -> Vec<RouteSettings> {
     let text = format!(
         "[[listen]]\naddress = \"[::]:80\"\n[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]\n{text}"
     );
     let path = std::path::Path::new("weir.toml");
     let settings = weir::config::parse(&text, path).unwrap_or_else(|e| panic!("{}", e.report()));
-    Some(settings.routes)
+    settings.routes
 }
 
 /// A rule that counts responses with `status`.

@@ -2,13 +2,15 @@
 
 mod pattern;
 
+pub(super) use pattern::{Part, reachable};
+
 use super::problem::{Problem, ProblemKind};
 use super::reader::{Node, Table};
 use super::suggest::nearest;
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::UpstreamSettings;
-use crate::route::{self, RouteSettings};
+use crate::route::{self, EncodedSlashes, RouteSettings};
 
 /// What a route may have that comes with a later version. The first two stand in for `upstream`.
 const LATER: [&str; 9] = [
@@ -27,12 +29,13 @@ const LATER: [&str; 9] = [
 pub(super) fn routes(
     root: &mut Table<'_>,
     upstreams: &[UpstreamSettings],
+    slashes: EncodedSlashes,
 ) -> (Vec<RouteSettings>, Vec<Problem>) {
     let mut patterns = Unique::new();
     let mut routes = Vec::new();
     let mut lines = Vec::new();
     for (index, mut table) in root.sections("route").into_iter().enumerate() {
-        let (pattern, understood) = pattern::pattern(&mut table);
+        let (pattern, understood) = pattern::pattern(&mut table, slashes);
         if understood {
             let key = format!("route[{index}]");
             if let Err(refusal) = patterns.insert(pattern.clone(), &key, table.line()) {
@@ -42,6 +45,7 @@ pub(super) fn routes(
         routes.push(RouteSettings {
             pattern,
             upstream: upstream(&mut table, upstreams),
+            raw_path: table.boolean("raw_path", false),
             // A shared cache in front of an application that never met one is the operator's decision.
             cache: table.boolean("cache", false),
             reveal_origin: table.boolean("reveal_origin", false),

@@ -7,16 +7,18 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::config::origin;
 use crate::config::reader::{Node, Table};
 use crate::config::value::Refusal;
-use crate::route::{Expression, HostPattern, PathPattern, Pattern};
+use crate::route::{
+    self, EncodedSlashes, Expression, HostPattern, InvalidPath, PathPattern, Pattern,
+};
 
 /// The pattern, and whether all of it was understood.
-pub(super) fn pattern(route: &mut Table<'_>) -> (Pattern, bool) {
+pub(super) fn pattern(route: &mut Table<'_>, slashes: EncodedSlashes) -> (Pattern, bool) {
     let host = match route.take("host") {
         Some(node) => node.read(host),
         None => Some(HostPattern::Any),
     };
     let path = match route.take("path") {
-        Some(node) => node.read(path),
+        Some(node) => node.read(|text| path(text, slashes)),
         None => Some(everything()),
     };
     let methods = match route.take("methods") {
@@ -167,7 +169,7 @@ fn not_a_host(text: &str) -> Refusal {
     Refusal::invalid("not a host", hint)
 }
 
-fn path(text: &str) -> Result<PathPattern, Refusal> {
+fn path(text: &str, slashes: EncodedSlashes) -> Result<PathPattern, Refusal> {
     if let Some(expression) = text.strip_prefix('~') {
         return regex(expression);
     }
@@ -192,9 +194,56 @@ fn path(text: &str) -> Result<PathPattern, Refusal> {
             "write them percent-encoded, such as %20",
         ));
     }
+    let part = if exact.is_some() {
+        Part::Whole
+    } else {
+        Part::Beginning
+    };
+    reachable(path, part, slashes)?;
     Ok(match exact {
         Some(path) => PathPattern::Exact(path.to_owned()),
         None => PathPattern::Prefix(path.to_owned()),
+    })
+}
+
+/// How much of a path a pattern gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Part {
+    /// All of it.
+    Whole,
+    /// The beginning; it may end within a segment or an encoding.
+    Beginning,
+}
+
+/// Refuses a path that no request has once it is in the normal form.
+pub(in crate::config) fn reachable(
+    path: &str,
+    part: Part,
+    slashes: EncodedSlashes,
+) -> Result<(), Refusal> {
+    let normal = route::normalise(path, slashes);
+    if normal.as_deref() == Ok(path) || (part == Part::Beginning && is_beginning(path, slashes)) {
+        return Ok(());
+    }
+    let hint = match normal {
+        Ok(normal) => format!("write \"{normal}\""),
+        Err(InvalidPath::EncodedSlash) => {
+            "set encoded_slashes = \"keep\" in [requests], or change it".to_owned()
+        }
+        Err(_) => "write the path that requests have".to_owned(),
+    };
+    Err(Refusal::invalid(
+        "matches no path: paths are matched in their normal form (dot segments and repeated slashes removed, letters, \
+         digits and -._~ not encoded, other encodings in upper case)",
+        hint,
+    ))
+}
+
+/// Whether some path goes on after `prefix`, which is none itself: within a segment of dots or within an encoding.
+fn is_beginning(prefix: &str, slashes: EncodedSlashes) -> bool {
+    ["x", "0", "0x"].iter().any(|rest| {
+        let whole = format!("{prefix}{rest}");
+        route::normalise(&whole, slashes).is_ok_and(|normal| normal == whole)
     })
 }
 
@@ -293,7 +342,7 @@ mod tests {
             ("/a b", None),
             ("/\u{e4}", None),
         ] {
-            assert_eq!(path(text).ok(), expected, "{text}");
+            assert_eq!(path(text, EncodedSlashes::Refuse).ok(), expected, "{text}");
         }
     }
 
@@ -301,7 +350,11 @@ mod tests {
     fn expressions_are_compiled_and_refused_with_their_cause() {
         let regex = |text| Expression::new(text).ok().map(PathPattern::Regex);
         for text in ["^/a$", r"\.(png|jpg)$", "(?i)^/a", "^(/a|/b)", ""] {
-            assert_eq!(path(&format!("~{text}")).ok(), regex(text), "{text}");
+            assert_eq!(
+                path(&format!("~{text}"), EncodedSlashes::Refuse).ok(),
+                regex(text),
+                "{text}"
+            );
         }
         for (text, message, hint) in [
             (
@@ -320,7 +373,7 @@ mod tests {
                 "see https://docs.rs/regex for the syntax",
             ),
         ] {
-            let refusal = path(text).expect_err(text);
+            let refusal = path(text, EncodedSlashes::Refuse).expect_err(text);
             assert_eq!(
                 (refusal.message.as_str(), refusal.hint.as_str()),
                 (message, hint)
@@ -355,5 +408,34 @@ mod tests {
         ] {
             assert_eq!(field_value(text).is_ok(), valid, "{text:?}");
         }
+    }
+
+    #[test]
+    fn paths_that_no_request_has_after_normalising_are_refused_with_the_form_that_it_has() {
+        for (text, hint) in [
+            ("/a//b", Some("write \"/a/b\"")),
+            ("/a/../b", Some("write \"/b\"")),
+            ("/a/./", Some("write \"/a/\"")),
+            ("/%41", Some("write \"/A\"")),
+            (
+                "/a%2fb",
+                Some("set encoded_slashes = \"keep\" in [requests], or change it"),
+            ),
+            ("/..;x", Some("write the path that requests have")),
+            ("/a/.", None),
+            ("/.well-known/", None),
+            ("/a%2", None),
+            ("=/a%2", Some("write the path that requests have")),
+            ("=/a/.", Some("write \"/a/\"")),
+            ("/a%20b", None),
+        ] {
+            let refusal = path(text, EncodedSlashes::Refuse).err();
+            assert_eq!(
+                refusal.as_ref().map(|refusal| refusal.hint.as_str()),
+                hint,
+                "{text}"
+            );
+        }
+        assert!(path("/a%2Fb", EncodedSlashes::Keep).is_ok());
     }
 }

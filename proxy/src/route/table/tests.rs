@@ -1,6 +1,5 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::super::Pattern;
 use super::*;
 
 fn pattern(host: &str, path: &str) -> Pattern {

@@ -6,7 +6,7 @@ use regex::bytes::RegexSet;
 use smallvec::SmallVec;
 
 use super::prefixes::Prefixes;
-use super::{Asked, Expression, HostPattern, PathPattern, RouteSettings};
+use super::{Asked, Expression, HostPattern, PathPattern, Pattern, RouteSettings};
 
 /// All routes, compiled. Immutable; part of the snapshot that workers read.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Table {
                 HostPattern::Exact(host) => exact.entry(host).or_default(),
                 HostPattern::Below(host) => below.entry(host).or_default(),
             };
-            draft.add(&route.pattern.path, index);
+            draft.add(&route.pattern, index);
         }
         let compiled = |drafts: HashMap<&str, Draft>| -> HashMap<String, Paths> {
             let paths = drafts.into_iter();
@@ -92,12 +92,13 @@ impl Table {
     }
 
     fn find_path(&self, paths: &Paths, asked: &Asked<'_>) -> Option<usize> {
-        let first = |routes: &Routes| {
-            let mut routes = routes.iter().copied();
-            routes.find(|&index| {
-                let pattern = &self.routes[index].pattern;
-                pattern.takes(asked.method, asked.fields)
-            })
+        let first = |candidates: &Candidates| {
+            let mut candidates = candidates.iter();
+            let found = candidates.find(|candidate| {
+                let pattern = &self.routes[candidate.index].pattern;
+                !candidate.has_conditions || pattern.takes(asked.method, asked.fields)
+            });
+            found.map(|candidate| candidate.index)
         };
         let exact = paths.exact.get(asked.path);
         exact
@@ -108,15 +109,23 @@ impl Table {
 }
 
 /// Routes of one host and one path, in the order in which they are asked.
-type Routes = SmallVec<[usize; 2]>;
+type Candidates = SmallVec<[Candidate; 1]>;
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    /// Of the route.
+    index: usize,
+    /// Whether the route looks at method or fields; said here to save a cache miss on those that do not.
+    has_conditions: bool,
+}
 
 /// The paths of one host pattern.
 #[derive(Debug)]
 struct Paths {
-    exact: HashMap<String, Routes>,
+    exact: HashMap<String, Candidates>,
     /// `None` = there are none.
     expressions: Option<Expressions>,
-    prefixes: Prefixes<Routes>,
+    prefixes: Prefixes<Candidates>,
 }
 
 /// Regular expressions in file order, matched all at once.
@@ -124,11 +133,11 @@ struct Paths {
 struct Expressions {
     /// Its scratch memory comes from a pool in it, which threads share by `try_lock` and so never wait for.
     set: RegexSet,
-    routes: Vec<Routes>,
+    routes: Vec<Candidates>,
 }
 
 impl Expressions {
-    fn of<T>(&self, path: &str, first: impl Fn(&Routes) -> Option<T>) -> Option<T> {
+    fn of<T>(&self, path: &str, first: impl Fn(&Candidates) -> Option<T>) -> Option<T> {
         let matches = self.set.matches(path.as_bytes());
         matches.iter().find_map(|index| first(&self.routes[index]))
     }
@@ -137,33 +146,36 @@ impl Expressions {
 /// The paths of one host pattern while routes are added.
 #[derive(Debug, Default)]
 struct Draft<'a> {
-    exact: HashMap<&'a str, Routes>,
+    exact: HashMap<&'a str, Candidates>,
     /// In file order.
-    expressions: Vec<(&'a Expression, Routes)>,
-    prefixes: HashMap<&'a str, Routes>,
+    expressions: Vec<(&'a Expression, Candidates)>,
+    prefixes: HashMap<&'a str, Candidates>,
 }
 
 impl<'a> Draft<'a> {
-    fn add(&mut self, path: &'a PathPattern, index: usize) {
-        let routes = match path {
+    fn add(&mut self, pattern: &'a Pattern, index: usize) {
+        let candidates = match &pattern.path {
             PathPattern::Exact(path) => self.exact.entry(path).or_default(),
             PathPattern::Prefix(path) => self.prefixes.entry(path).or_default(),
             PathPattern::Regex(expression) => {
                 let known = self.expressions.iter();
                 let place = known.take_while(|(known, _)| *known != expression).count();
                 if place == self.expressions.len() {
-                    self.expressions.push((expression, Routes::new()));
+                    self.expressions.push((expression, Candidates::new()));
                 }
                 &mut self.expressions[place].1
             }
         };
-        routes.push(index);
+        candidates.push(Candidate {
+            index,
+            has_conditions: pattern.has_conditions(),
+        });
     }
 
     fn compile(self, routes: &[RouteSettings]) -> Paths {
-        let ranked = |mut group: Routes| {
+        let ranked = |mut group: Candidates| {
             // Stable: what ranks alike stays in file order.
-            group.sort_by_key(|&index| routes[index].pattern.rank());
+            group.sort_by_key(|candidate| routes[candidate.index].pattern.rank());
             group
         };
         let expressions = (!self.expressions.is_empty()).then(|| {
