@@ -193,6 +193,8 @@ impl ControlPlane {
         self.source.warn(&wanted);
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
+        let filters = reload::filters(&wanted)
+            .map_err(|error| refused(error.to_string(), error.hint.clone()))?;
         if let Some(guard) = &self.guard {
             match guard.reconfigure(&wanted.shield) {
                 Ok(()) => guard.feeds.set(&wanted.shield.feeds),
@@ -207,7 +209,7 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let site = reload::next_site(&wanted, &self.shared.site.load());
+        let site = reload::next_site(&wanted, filters, &self.shared.site.load());
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,

@@ -34,6 +34,7 @@ use tokio::sync::watch;
 
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
+pub use crate::http::FileError;
 use crate::xdp::{Replace, Shield};
 use crate::{admin, cache, clock, net, telemetry, tls};
 pub use tls::CertificateError;
@@ -116,12 +117,15 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
     let tls = server_tls(&settings)?;
+    let filters = reload::filters(&settings)?;
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
-        site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
+        site: Arc::new(ArcSwap::from_pointee(reload::first_site(
+            &settings, filters,
+        ))),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
@@ -244,6 +248,11 @@ async fn wind_down(
 /// Reads the certificates that `settings` name, as a start would.
 pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
     tls::server_config(&settings.certificates).map(drop)
+}
+
+/// Reads the files that routes of `settings` name, as a start would.
+pub fn check_files(settings: &Settings) -> Result<(), FileError> {
+    reload::filters(settings).map(drop)
 }
 
 fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {

@@ -84,6 +84,9 @@ pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), Cl
             if let Err(error) = app::check_certificates(&settings) {
                 note(format!("weir would not start here: {error}"));
             }
+            if let Err(error) = app::check_files(&settings) {
+                note(format!("weir would not start here: {error}"));
+            }
             Ok(())
         }
         Err(invalid) => {

@@ -52,6 +52,8 @@ pub struct Settings {
     pub upstreams: Vec<crate::balance::UpstreamSettings>,
     /// `[requests]`
     pub requests: crate::route::RequestSettings,
+    /// `[error_pages]`: of all routes.
+    pub error_pages: crate::route::ErrorPages,
     /// `[[route]]`, in file order.
     pub routes: Vec<crate::route::RouteSettings>,
     /// What is valid, but surely not meant; in file order.
@@ -163,6 +165,7 @@ fn settings(mut root: Table<'_>) -> Settings {
     let upstreams = upstream::upstreams(&mut root);
     let requests = requests::requests(&mut root);
     let (routes, warnings) = route::routes(&mut root, &upstreams, requests.encoded_slashes);
+    let error_pages = route::error_pages(&mut root);
     let cache = cache::cache(&mut root);
     let detect = detect::rules(&mut root, shield.block_for, requests.encoded_slashes);
     let admin = process::admin(&mut root, &addresses);
@@ -189,6 +192,7 @@ fn settings(mut root: Table<'_>) -> Settings {
         certificates,
         upstreams,
         requests,
+        error_pages,
         routes,
         warnings,
         cache,

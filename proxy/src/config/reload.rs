@@ -16,6 +16,7 @@ impl Settings {
             certificates: _,
             upstreams: _,
             requests: _,
+            error_pages: _,
             routes: _,
             warnings: _,
             cache,

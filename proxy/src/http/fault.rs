@@ -12,6 +12,8 @@ pub(crate) enum Fault {
     ConnectUnsupported,
     /// `TRACE` shows what fields weir adds, so it is refused (RFC 9110 §9.3.8).
     TraceRefused,
+    /// The route is not for this client.
+    Forbidden,
     /// More content than `body_bytes`.
     ContentTooLarge,
     /// More field lines than `header_fields`.
@@ -96,6 +98,7 @@ impl Fault {
             Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
             Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -121,6 +124,7 @@ impl Fault {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
+            Self::Forbidden => (REQUEST_DENIED, "forbidden\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
             Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
@@ -178,7 +182,8 @@ impl Fault {
             | Self::FieldsTooMany
             | Self::ContentTimeout
             | Self::ContentIncomplete => Who::Client,
-            Self::DestinationNotFound
+            Self::Forbidden
+            | Self::DestinationNotFound
             | Self::ProxyLoopDetected
             | Self::ConnectionLimitReached
             | Self::ProxyInternalError => Who::Proxy,
@@ -247,7 +252,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 26] = [
+    const ALL: [Fault; 27] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -257,6 +262,7 @@ mod tests {
         Fault::BadRequest(Malformed::Line),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
+        Fault::Forbidden,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,
         Fault::ContentTimeout,

@@ -7,6 +7,7 @@ mod connect;
 mod connection;
 mod fault;
 mod fields;
+mod filters;
 mod forward;
 mod framing;
 mod pipeline;
@@ -19,6 +20,8 @@ pub mod worker;
 
 use std::sync::Arc;
 
+pub use filters::{FileError, Filters};
+
 /// What a worker serves by: one immutable snapshot, replaced whole on reload. A request loads it once.
 #[derive(Debug)]
 pub struct Site {
@@ -26,6 +29,8 @@ pub struct Site {
     pub requests: crate::route::RequestSettings,
     /// Routes.
     pub routes: crate::route::Table,
+    /// What the routes need beside their settings.
+    pub filters: Filters,
     /// Upstreams; a route's `upstream` is an index into it.
     pub upstreams: Vec<Arc<crate::balance::Upstream>>,
     /// Detection rules.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
     TRANSFER_ENCODING,
@@ -18,12 +19,13 @@ use super::cached::{self, Consulted, Miss, Place};
 use super::connection::Connection;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
+use super::filters::{self, Page};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
 use super::served::Served;
-use super::target::Target;
+use super::target::{Target, with_query};
 use super::worker::View;
 use crate::cache::StoredResponse;
-use crate::route::{Asked, RouteSettings, Underscores};
+use crate::route::{Action, Asked, PathPattern, RouteSettings, Underscores, Values, Verdict};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -35,9 +37,52 @@ pub(super) struct Answer {
 /// Its content.
 pub(super) enum AnswerContent {
     Empty,
+    /// weir's own.
+    Own(Bytes),
     /// And its length in bytes.
     Stored(Arc<StoredResponse>, u64),
     Origin(Box<FromOrigin>),
+}
+
+/// What becomes known of a request on its way, and is needed for its response whatever comes of it.
+struct Course {
+    /// One snapshot for the whole request, whatever is reloaded meanwhile.
+    view: Rc<View>,
+    /// In its normal form as soon as it has one: what detection is told.
+    uri: Uri,
+    /// Set when the request got that far, like all that follows.
+    target: Option<Target>,
+    /// Index of the route.
+    route: Option<usize>,
+    /// Path for the origin, if it is not that of `uri`.
+    path: Option<String>,
+}
+
+impl Course {
+    fn new(connection: &Connection, uri: Uri) -> Self {
+        Self {
+            view: connection.worker.view(),
+            uri,
+            target: None,
+            route: None,
+            path: None,
+        }
+    }
+
+    fn route(&self) -> Option<&RouteSettings> {
+        let table = &self.view.site.routes;
+        self.route.map(|index| table.route(index))
+    }
+
+    fn values<'a>(&'a self, client: &fields::Client) -> Values<'a> {
+        Values {
+            client: client.ip,
+            scheme: client.scheme.as_str(),
+            host: self.target.as_ref().map_or("", |target| &target.host),
+            path: self.path.as_deref().unwrap_or(self.uri.path()),
+            query: self.uri.query(),
+        }
+    }
 }
 
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
@@ -46,30 +91,35 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
+    let mut course = Course::new(&connection, request.uri.clone());
     let request_id = connection.worker.request_id();
     let mut served = Served::begin(&connection, &request, &request_id);
-    // What detection is told: the path by which the request was routed, if it got that far.
-    let mut uri = request.uri.clone();
     let outcome = answer(
         &connection,
         request,
         content,
         request_id,
-        &mut uri,
+        &mut course,
         &mut served,
     )
     .await;
     let fault = outcome.as_ref().err().copied();
-    let response = match outcome {
+    let mut response = match outcome {
         Ok(answer) => {
             served.decided(answer.status, None);
             answer.into_response(served)
         }
-        Err(fault) => refuse(fault, connection.http(), served),
+        Err(fault) => refuse(fault, connection.http(), &course, served),
     };
+    if let Some(route) = course.route()
+        && !route.response_edits.is_empty()
+    {
+        let values = course.values(&connection.client);
+        route.response_edits.apply(response.headers_mut(), &values);
+    }
     connection
         .worker
-        .count(connection.source, uri.path(), response.status());
+        .count(connection.source, course.uri.path(), response.status());
     if let Some(fault) = fault {
         tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
     }
@@ -81,36 +131,34 @@ async fn answer(
     mut request: request::Parts,
     content: Incoming,
     request_id: HeaderValue,
-    uri: &mut Uri,
+    course: &mut Course,
     served: &mut Served,
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
-    connection.check_framing()?;
-    check_method(&request.method)?;
-    if !is_chunked_at_most(&request.headers) {
-        return Err(Fault::BadRequest(Malformed::Coding));
+    check(connection, &request)?;
+    find_route(&mut request, course)?;
+    let course = &*course;
+    let (Some(route), Some(target)) = (course.route(), &course.target) else {
+        return Err(Fault::DestinationNotFound);
+    };
+    let access = route.access.as_ref();
+    if access.is_some_and(|access| access.judge(connection.client.ip) == Verdict::Deny) {
+        return Err(Fault::Forbidden);
     }
-    if request.headers.len() > connection.settings.limits.header_fields {
-        return Err(Fault::FieldsTooMany);
-    }
-    // One snapshot for the whole request, whatever is reloaded meanwhile.
-    let view = connection.worker.view();
-    let target = target(&view, &request)?;
-    if let Some(normal) = &target.normal {
-        request.uri = Uri::from(normal.clone());
-    }
-    let sent = std::mem::replace(uri, request.uri.clone());
-    let route = route(&view, &target, &request)?;
-    if route.raw_path {
-        request.uri = sent;
-    }
+    let upstream = match &route.action {
+        Action::Forward(upstream) => *upstream,
+        Action::Redirect(redirect) => {
+            return filters::redirect(redirect, &course.values(&connection.client));
+        }
+        Action::Respond(fixed) => return Ok(filters::respond(fixed)),
+    };
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
-    let content = accept_content(connection, content)?;
+    let content = accept_content(connection, route, content)?;
     let miss = if route.cache {
         let scheme = connection.client.scheme;
         let place = Place {
             scheme,
-            target: &target,
+            target,
             conditions: &route.pattern.fields,
         };
         match cached::consult(&connection.worker, &place, &request, content.size) {
@@ -121,15 +169,75 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
-    prepare(connection, &mut request, &target, &content, request_id)?;
+    prepare(connection, &mut request, target, &content, request_id)?;
+    edit_request(connection, route, course, &mut request.headers);
     let outgoing = Outgoing {
-        uri: origin_form(&request.uri),
+        uri: origin_form(&request.uri, course.path.as_deref())?,
         method: request.method,
         fields: request.headers,
+        response_timeout: route.response_timeout,
     };
     let worker = &connection.worker;
-    let exchange = forward(worker, &view, route.upstream, &outgoing, content, served).await?;
-    conclude(connection, route, &target, exchange, miss, served)
+    let exchange = forward(worker, &course.view, upstream, &outgoing, content, served).await?;
+    conclude(connection, route, target, exchange, miss, served)
+}
+
+/// Whether the request can be understood in one way only, and is one that weir serves.
+fn check(connection: &Connection, request: &request::Parts) -> Result<(), Fault> {
+    connection.check_framing()?;
+    check_method(&request.method)?;
+    if !is_chunked_at_most(&request.headers) {
+        return Err(Fault::BadRequest(Malformed::Coding));
+    }
+    if request.headers.len() > connection.settings.limits.header_fields {
+        return Err(Fault::FieldsTooMany);
+    }
+    Ok(())
+}
+
+/// Finds the route by the request's path in its normal form, which takes the place of the one that the client wrote.
+fn find_route(request: &mut request::Parts, course: &mut Course) -> Result<(), Fault> {
+    let target = target(&course.view, request)?;
+    if let Some(normal) = &target.normal {
+        request.uri = Uri::from(normal.clone());
+    }
+    let sent = std::mem::replace(&mut course.uri, request.uri.clone());
+    let asked = Asked {
+        host: &target.host,
+        path: course.uri.path(),
+        method: &request.method,
+        fields: &request.headers,
+    };
+    let site = &course.view.site;
+    let found = site.routes.find(&asked).ok_or(Fault::DestinationNotFound)?;
+    let slashes = site.requests.encoded_slashes;
+    let path = found.route.rewritten(course.uri.path(), slashes);
+    if found.route.raw_path {
+        request.uri = sent;
+    }
+    course.route = Some(found.index);
+    course.target = Some(target);
+    course.path = path.map_err(|_invalid| Fault::BadRequest(Malformed::Target))?;
+    Ok(())
+}
+
+/// What the route adds to, changes in and takes from the fields for the origin.
+fn edit_request(
+    connection: &Connection,
+    route: &RouteSettings,
+    course: &Course,
+    fields: &mut HeaderMap,
+) {
+    if let (true, PathPattern::Prefix(prefix)) = (route.strip_prefix, &route.pattern.path)
+        && let Ok(prefix) = HeaderValue::from_str(prefix.trim_end_matches('/'))
+    {
+        // Without it the origin could not make references to itself.
+        fields.insert(X_FORWARDED_PREFIX, prefix);
+    }
+    if !route.request_edits.is_empty() {
+        let values = course.values(&connection.client);
+        route.request_edits.apply(fields, &values);
+    }
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
@@ -158,28 +266,15 @@ fn target(view: &View, request: &request::Parts) -> Result<Target, Fault> {
     Ok(target)
 }
 
-fn route<'a>(
-    view: &'a View,
-    target: &Target,
-    request: &request::Parts,
-) -> Result<&'a RouteSettings, Fault> {
-    let asked = Asked {
-        host: &target.host,
-        path: request.uri.path(),
-        method: &request.method,
-        fields: &request.headers,
-    };
-    view.site
-        .routes
-        .find(&asked)
-        .map(|matched| matched.route)
-        .ok_or(Fault::DestinationNotFound)
-}
-
 /// Refuses content that is declared too large; what declares nothing is counted as it comes.
-fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content, Fault> {
+fn accept_content(
+    connection: &Connection,
+    route: &RouteSettings,
+    incoming: Incoming,
+) -> Result<Content, Fault> {
     let limits = &connection.settings.limits;
-    if incoming.size_hint().lower() > limits.body_bytes {
+    let bytes_max = route.content_bytes_max.unwrap_or(limits.body_bytes);
+    if incoming.size_hint().lower() > bytes_max {
         return Err(Fault::ContentTooLarge);
     }
     let size = if incoming.is_end_stream() {
@@ -188,12 +283,7 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
         Size::Some
     };
     let upload = Rc::new(Upload::default());
-    let body = RequestBody::new(
-        incoming,
-        limits.body_bytes,
-        limits.body_timeout,
-        Rc::clone(&upload),
-    );
+    let body = RequestBody::new(incoming, bytes_max, limits.body_timeout, Rc::clone(&upload));
     Ok(Content { body, upload, size })
 }
 
@@ -232,10 +322,16 @@ fn prepare(
     Ok(())
 }
 
-/// RFC 9112 §3.2.1: an origin server gets the path and query only.
-fn origin_form(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .map_or_else(Uri::default, |path| Uri::from(path.clone()))
+/// RFC 9112 §3.2.1: an origin server gets the path and query only; `path` in place of the URI's, if there is one.
+fn origin_form(uri: &Uri, path: Option<&str>) -> Result<Uri, Fault> {
+    let path_and_query = match path {
+        Some(path) => {
+            let joined = with_query(path.to_owned(), uri.query());
+            Some(joined.ok_or(Fault::BadRequest(Malformed::Target))?)
+        }
+        None => uri.path_and_query().cloned(),
+    };
+    Ok(path_and_query.map_or_else(Uri::default, Uri::from))
 }
 
 /// From the origin's response to the client's.
@@ -279,7 +375,9 @@ fn conclude(
         served.cache = Some(status);
         fill = filling;
     }
-    let timeout = lease.server.upstream.settings.timeouts.response;
+    let timeout = route
+        .response_timeout
+        .unwrap_or(lease.server.upstream.settings.timeouts.response);
     Ok(Answer {
         status: response.status,
         fields: response.headers,
@@ -311,6 +409,7 @@ impl Answer {
     fn into_response(self, served: Served) -> Response<ResponseBody> {
         let body = match self.content {
             AnswerContent::Empty => ResponseBody::empty(served),
+            AnswerContent::Own(content) => ResponseBody::own(content, served),
             AnswerContent::Stored(response, length) => {
                 ResponseBody::stored(response, length, served)
             }
@@ -324,16 +423,22 @@ impl Answer {
 }
 
 /// weir's own answer to a fault.
-fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody> {
+fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Response<ResponseBody> {
     served.decided(fault.status(), Some(fault));
     let cache = served.cache;
-    let mut response = Response::new(ResponseBody::text(fault.explanation(), served));
+    let filters = &course.view.site.filters;
+    let page = filters.page(course.route(), fault.status());
+    let Page {
+        content,
+        content_type,
+    } = page.cloned().unwrap_or_else(|| Page {
+        content: Bytes::from_static(fault.explanation().as_bytes()),
+        content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
+    });
+    let mut response = Response::new(ResponseBody::own(content, served));
     *response.status_mut() = fault.status();
     let fields = response.headers_mut();
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    fields.insert(CONTENT_TYPE, content_type);
     fields.insert(PROXY_STATUS, fault.proxy_status());
     if let Some(status) = cache {
         fields.insert(CACHE_STATUS, status.to_field());
@@ -351,4 +456,5 @@ fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody
     response
 }
 
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -33,6 +33,11 @@ impl Expression {
         &self.0
     }
 
+    /// Ready to match.
+    pub(super) fn compile(&self) -> Regex {
+        compile(&self.0).expect("invariant: it was compiled before")
+    }
+
     /// All of `expressions` at once: a look-up costs little more than with one of them.
     pub(super) fn set<'a>(expressions: impl Iterator<Item = &'a Self>) -> RegexSet {
         RegexSetBuilder::new(expressions.map(Self::as_str))

@@ -1,32 +1,95 @@
 //! Which route a request takes: host, path, then method and fields; the most specific wins. Decides only; rewriting and
 //! forwarding are `http`'s.
 
+mod access;
+mod edit;
 mod expression;
 mod path;
 mod prefixes;
+mod rewrite;
 mod shadow;
 mod table;
+mod template;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::path::PathBuf;
+use std::time::Duration;
 
+use bytes::Bytes;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+pub use access::{Access, Verdict};
+pub use edit::FieldEdits;
 pub use expression::{Expression, InvalidExpression};
 pub use path::{EncodedSlashes, InvalidPath, RequestSettings, Underscores, normalise};
+pub use rewrite::{Rewrite, UnknownGroup};
 pub use shadow::{Shadow, shadowed};
 pub use table::{Matched, Table};
+pub use template::{Template, UnknownVariable, Values, Variable};
 
 /// One `[[route]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSettings {
     /// Which requests.
     pub pattern: Pattern,
-    /// Where requests go: index into `Settings::upstreams`.
-    pub upstream: usize,
+    /// What is done with them.
+    pub action: Action,
+    /// Which clients they may come from; `None` = any.
+    pub access: Option<Access>,
+    /// `strip_prefix`: the origin gets the path without the route's prefix. Default false.
+    pub strip_prefix: bool,
+    /// `rewrite`: the origin gets another path.
+    pub rewrite: Option<Rewrite>,
     /// Whether the origin gets the path as the client wrote it, instead of the normal form that was matched. Default false.
     pub raw_path: bool,
+    /// Changes to the request's fields, after weir's own.
+    pub request_edits: FieldEdits,
+    /// Changes to the response's fields, after weir's own, whoever made the response.
+    pub response_edits: FieldEdits,
+    /// `timeouts.response`, in place of the upstream's.
+    pub response_timeout: Option<Duration>,
+    /// `max_body`: largest request content in bytes, in place of the listener's `body_bytes`.
+    pub content_bytes_max: Option<u64>,
+    /// What weir's own errors of this route show, before those of the whole file.
+    pub error_pages: ErrorPages,
     /// Whether responses may be stored.
     pub cache: bool,
     /// Keep what names the origin (`Server`, …) and add `X-Weir-Origin`. Default false.
     pub reveal_origin: bool,
+}
+
+/// `error_pages`: files by status; at most one a status.
+pub type ErrorPages = Vec<(StatusCode, PathBuf)>;
+
+/// What is done with a route's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// `upstream`: they are forwarded; index into `Settings::upstreams`.
+    Forward(usize),
+    /// `redirect`
+    Redirect(Redirect),
+    /// `respond`
+    Respond(FixedResponse),
+}
+
+/// `redirect`: the client is sent elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// Where.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308. Default 308.
+    pub status: StatusCode,
+}
+
+/// `respond`: the response is always the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedResponse {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// Its content, at most 64 KiB.
+    pub content: Bytes,
+    /// `Content-Type`. Default: `text/plain; charset=utf-8`.
+    pub content_type: HeaderValue,
 }
 
 impl RouteSettings {
@@ -34,8 +97,16 @@ impl RouteSettings {
     pub fn new(pattern: Pattern, upstream: usize) -> Self {
         Self {
             pattern,
-            upstream,
+            action: Action::Forward(upstream),
+            access: None,
+            strip_prefix: false,
+            rewrite: None,
             raw_path: false,
+            request_edits: FieldEdits::default(),
+            response_edits: FieldEdits::default(),
+            response_timeout: None,
+            content_bytes_max: None,
+            error_pages: Vec::new(),
             cache: false,
             reveal_origin: false,
         }

@@ -9,6 +9,7 @@
     reason = "tests: a panic is a failure, and deadlines of the harness read the clock"
 )]
 
+mod actions;
 mod caching;
 mod client;
 mod connections;

@@ -11,10 +11,12 @@ use weir::balance::{
     EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
-use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
+use weir::http::{Filters, Site};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
-use weir::route::{HostPattern, PathPattern, Pattern, RequestSettings, RouteSettings, Table};
+use weir::route::{
+    ErrorPages, HostPattern, PathPattern, Pattern, RequestSettings, RouteSettings, Table,
+};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
 
 /// Longest any wait in these tests may take before it counts as a failure.
@@ -29,6 +31,7 @@ pub struct Setup {
     /// In place of the one route for everything on `a.test`.
     pub routes: Option<Vec<RouteSettings>>,
     pub requests: RequestSettings,
+    pub error_pages: ErrorPages,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -75,6 +78,7 @@ impl Setup {
             connections: 100,
             routes: None,
             requests: RequestSettings::default(),
+            error_pages: Vec::new(),
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -119,9 +123,11 @@ impl Setup {
             reveal_origin: self.reveal_origin,
             ..RouteSettings::new(pattern, 0)
         };
+        let routes = self.routes.clone().unwrap_or_else(|| vec![route]);
         Site {
             requests: self.requests,
-            routes: Table::new(self.routes.clone().unwrap_or_else(|| vec![route])),
+            filters: Filters::load(&routes, &self.error_pages).unwrap(),
+            routes: Table::new(routes),
             upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
             rules: Arc::new(Rules::new(self.rules.clone())),
             generation,

@@ -1,29 +1,23 @@
 //! `[[route]]`
 
+mod action;
+mod edits;
 mod pattern;
+mod rules;
 
 pub(super) use pattern::{Part, reachable};
+pub(super) use rules::error_pages;
 
 use super::problem::{Problem, ProblemKind};
-use super::reader::{Node, Table};
-use super::suggest::nearest;
+use super::reader::Table;
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::UpstreamSettings;
 use crate::route::{self, EncodedSlashes, RouteSettings};
+use edits::{Message, edits};
 
-/// What a route may have that comes with a later version. The first two stand in for `upstream`.
-const LATER: [&str; 9] = [
-    "redirect",
-    "respond",
-    "strip_prefix",
-    "rewrite",
-    "request_headers",
-    "response_headers",
-    "limit",
-    "max_body",
-    "compress",
-];
+/// What a route may have that comes with a later version.
+const LATER: [&str; 2] = ["limit", "compress"];
 
 /// `[[route]]`, in file order, and what is to be said of them though they are valid.
 pub(super) fn routes(
@@ -42,19 +36,42 @@ pub(super) fn routes(
                 table.refuse(refusal);
             }
         }
-        routes.push(RouteSettings {
-            pattern,
-            upstream: upstream(&mut table, upstreams),
-            raw_path: table.boolean("raw_path", false),
-            // A shared cache in front of an application that never met one is the operator's decision.
-            cache: table.boolean("cache", false),
-            reveal_origin: table.boolean("reveal_origin", false),
-        });
         lines.push(table.line());
-        table.finish(&LATER);
+        routes.push(route(table, pattern, upstreams));
     }
     let warnings = shadows(&routes, &lines);
     (routes, warnings)
+}
+
+fn route(
+    mut table: Table<'_>,
+    pattern: route::Pattern,
+    upstreams: &[UpstreamSettings],
+) -> RouteSettings {
+    let settings = RouteSettings {
+        action: action::action(&mut table, upstreams),
+        access: rules::access(&mut table),
+        strip_prefix: rules::strip_prefix(&mut table, &pattern),
+        rewrite: rules::rewrite(&mut table),
+        raw_path: table.boolean("raw_path", false),
+        request_edits: edits(&mut table, "request_headers", Message::Request),
+        response_edits: edits(&mut table, "response_headers", Message::Response),
+        response_timeout: rules::response_timeout(&mut table),
+        content_bytes_max: rules::content_bytes_max(&mut table),
+        error_pages: error_pages(&mut table),
+        // A shared cache in front of an application that never met one is the operator's decision.
+        cache: table.boolean("cache", false),
+        reveal_origin: table.boolean("reveal_origin", false),
+        pattern,
+    };
+    if settings.raw_path && (settings.strip_prefix || settings.rewrite.is_some()) {
+        table.refuse(Refusal::conflict(
+            "the path cannot go on as it came and be changed",
+            "remove raw_path, or strip_prefix and rewrite",
+        ));
+    }
+    table.finish(&LATER);
+    settings
 }
 
 /// A warning for each route that can never be taken.
@@ -73,36 +90,4 @@ fn shadows(routes: &[RouteSettings], lines: &[usize]) -> Vec<Problem> {
             kind: ProblemKind::Unreachable,
         })
         .collect()
-}
-
-/// Index of the upstream that `upstream` names.
-fn upstream(route: &mut Table<'_>, upstreams: &[UpstreamSettings]) -> usize {
-    // The one problem of a route that answers by itself is that this version cannot.
-    let answers_itself = LATER[..2].iter().any(|key| route.has(key));
-    let node = if answers_itself {
-        route.take("upstream")
-    } else {
-        route.required("upstream", "the name of an [[upstream]], in quotes")
-    };
-    node.and_then(|node| find(&node, upstreams)).unwrap_or(0)
-}
-
-fn find(node: &Node<'_>, upstreams: &[UpstreamSettings]) -> Option<usize> {
-    let name = node.string()?;
-    let found = upstreams.iter().position(|upstream| upstream.name == name);
-    if found.is_none() {
-        // An upstream whose own name was refused has none here.
-        let names: Vec<&str> = upstreams
-            .iter()
-            .map(|upstream| upstream.name.as_str())
-            .filter(|name| !name.is_empty())
-            .collect();
-        let hint = match nearest(name, names.iter().copied()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None if names.is_empty() => "add an [[upstream]] with this name".to_owned(),
-            None => format!("upstreams: {}", names.join(", ")),
-        };
-        node.refuse(Refusal::conflict("no upstream has this name", hint));
-    }
-    found
 }

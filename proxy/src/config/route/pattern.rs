@@ -261,14 +261,17 @@ fn regex(text: &str) -> Result<PathPattern, Refusal> {
             format!("write \"~^/{anchored}\""),
         ));
     }
-    Expression::new(text)
-        .map(PathPattern::Regex)
-        .map_err(|error| {
-            Refusal::invalid(
-                error.to_string(),
-                "see https://docs.rs/regex for the syntax",
-            )
-        })
+    expression(text).map(PathPattern::Regex)
+}
+
+/// A regular expression over paths.
+pub(super) fn expression(text: &str) -> Result<Expression, Refusal> {
+    Expression::new(text).map_err(|error| {
+        Refusal::invalid(
+            error.to_string(),
+            "see https://docs.rs/regex for the syntax",
+        )
+    })
 }
 
 /// Most fields a route looks at.

@@ -9,7 +9,7 @@ use weir_common::settings::CookieMode;
 use super::{BASE, invalid, valid};
 use crate::config::load;
 use crate::net::Transport;
-use crate::route::{HostPattern, PathPattern};
+use crate::route::{Action, HostPattern, PathPattern};
 use crate::xdp::{Feed, Limits, Rate, Sanity};
 
 #[test]
@@ -293,7 +293,7 @@ fn values_arrive_where_they_belong() {
     let route = &settings.routes[0];
     assert_eq!(route.pattern.host, HostPattern::Below("example.com".into()));
     assert_eq!(route.pattern.path, PathPattern::Exact("/x".into()));
-    assert_eq!(route.upstream, 1);
+    assert_eq!(route.action, Action::Forward(1));
     assert!(route.cache && route.reveal_origin);
     assert_eq!(
         settings.cache.max_object,

@@ -31,17 +31,7 @@ fn keys_of_later_versions_are_refused_as_such() {
         ),
         (
             "[[route]]\npath = \"/x\"\nupstream = \"app\"",
-            &[
-                "redirect = {}",
-                "respond = {}",
-                "strip_prefix = false",
-                "rewrite = {}",
-                "request_headers = {}",
-                "response_headers = {}",
-                "limit = {}",
-                "max_body = 1",
-                "compress = true",
-            ],
+            &["limit = {}", "compress = true"],
         ),
         (
             "[cache]",

@@ -26,7 +26,7 @@ pub(in crate::http) struct ResponseBody {
 
 enum Content {
     Empty,
-    Text(&'static str),
+    Own(Bytes),
     Stored {
         response: Arc<StoredResponse>,
         next: usize,
@@ -51,9 +51,12 @@ impl ResponseBody {
         Self::of(Content::Empty, served)
     }
 
-    /// A text of weir's own.
-    pub(in crate::http) fn text(text: &'static str, served: Served) -> Self {
-        Self::of(Content::Text(text), served)
+    /// Content of weir's own.
+    pub(in crate::http) fn own(content: Bytes, served: Served) -> Self {
+        if content.is_empty() {
+            return Self::empty(served);
+        }
+        Self::of(Content::Own(content), served)
     }
 
     /// Content from the cache, `length` bytes in all.
@@ -181,8 +184,8 @@ impl Body for ResponseBody {
         let this = &mut *self;
         let polled = match &mut this.content {
             Content::Empty => Poll::Ready(None),
-            Content::Text(text) => {
-                let frame = Frame::data(Bytes::from_static(text.as_bytes()));
+            Content::Own(content) => {
+                let frame = Frame::data(std::mem::take(content));
                 this.content = Content::Empty;
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -216,7 +219,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Empty => true,
-            Content::Text(_) => false,
+            Content::Own(_) => false,
             Content::Stored { left, .. } => *left == 0,
             Content::Origin(content) => content.incoming.is_end_stream(),
         }
@@ -225,7 +228,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
-            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
+            Content::Own(content) => SizeHint::with_exact(content.len() as u64),
             Content::Stored { left, .. } => SizeHint::with_exact(*left),
             Content::Origin(content) => content.incoming.size_hint(),
         }

@@ -79,6 +79,11 @@ impl Table {
         })
     }
 
+    /// The route that was found at `index`.
+    pub fn route(&self, index: usize) -> &RouteSettings {
+        &self.routes[index]
+    }
+
     fn find_below(&self, asked: &Asked<'_>) -> Option<usize> {
         if self.below.is_empty() {
             return None;
