@@ -193,7 +193,7 @@ impl ControlPlane {
         self.source.warn(&wanted);
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
-        let filters = reload::filters(&wanted)
+        let filters = reload::filters(&wanted, Some(&self.shared.site.load()))
             .map_err(|error| refused(error.to_string(), error.hint.clone()))?;
         if let Some(guard) = &self.guard {
             match guard.reconfigure(&wanted.shield) {

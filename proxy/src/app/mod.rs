@@ -117,7 +117,7 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
     let tls = server_tls(&settings)?;
-    let filters = reload::filters(&settings)?;
+    let filters = reload::filters(&settings, None)?;
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
@@ -252,7 +252,7 @@ pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
 
 /// Reads the files that routes of `settings` name, as a start would.
 pub fn check_files(settings: &Settings) -> Result<(), FileError> {
-    reload::filters(settings).map(drop)
+    reload::filters(settings, None).map(drop)
 }
 
 fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {

@@ -30,9 +30,10 @@ pub(super) fn next_site(settings: &Settings, filters: Filters, current: &Site) -
     )
 }
 
-/// Reads what the routes need of files.
-pub(super) fn filters(settings: &Settings) -> Result<Filters, FileError> {
-    Filters::load(&settings.routes, &settings.error_pages)
+/// Reads what the routes need of files, and takes over what those of `current` have counted.
+pub(super) fn filters(settings: &Settings, current: Option<&Site>) -> Result<Filters, FileError> {
+    let previous = current.map(|site| &site.filters);
+    Filters::load(&settings.routes, &settings.error_pages, previous)
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.

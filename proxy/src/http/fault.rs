@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     TraceRefused,
     /// The route is not for this client.
     Forbidden,
+    /// More requests than the route's `limit`.
+    TooManyRequests,
     /// More content than `body_bytes`.
     ContentTooLarge,
     /// More field lines than `header_fields`.
@@ -99,6 +101,7 @@ impl Fault {
             Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -125,6 +128,7 @@ impl Fault {
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
             Self::Forbidden => (REQUEST_DENIED, "forbidden\n"),
+            Self::TooManyRequests => (REQUEST_DENIED, "too many requests\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
             Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
@@ -183,6 +187,7 @@ impl Fault {
             | Self::ContentTimeout
             | Self::ContentIncomplete => Who::Client,
             Self::Forbidden
+            | Self::TooManyRequests
             | Self::DestinationNotFound
             | Self::ProxyLoopDetected
             | Self::ConnectionLimitReached
@@ -252,7 +257,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 27] = [
+    const ALL: [Fault; 28] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -263,6 +268,7 @@ mod tests {
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
         Fault::Forbidden,
+        Fault::TooManyRequests,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,
         Fault::ContentTimeout,

@@ -25,7 +25,10 @@ use super::served::Served;
 use super::target::{Target, with_query};
 use super::worker::View;
 use crate::cache::StoredResponse;
-use crate::route::{Action, Asked, PathPattern, RouteSettings, Underscores, Values, Verdict};
+use crate::clock;
+use crate::route::{
+    Action, Admission, Asked, PathPattern, RouteSettings, Standing, Underscores, Values, Verdict,
+};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -56,6 +59,8 @@ struct Course {
     route: Option<usize>,
     /// Path for the origin, if it is not that of `uri`.
     path: Option<String>,
+    /// What the route's limit said, if it has one.
+    standing: Option<Standing>,
 }
 
 impl Course {
@@ -66,6 +71,7 @@ impl Course {
             target: None,
             route: None,
             path: None,
+            standing: None,
         }
     }
 
@@ -111,12 +117,7 @@ pub(super) async fn respond(
         }
         Err(fault) => refuse(fault, connection.http(), &course, served),
     };
-    if let Some(route) = course.route()
-        && !route.response_edits.is_empty()
-    {
-        let values = course.values(&connection.client);
-        route.response_edits.apply(response.headers_mut(), &values);
-    }
+    finish(&mut response, &connection, &course);
     connection
         .worker
         .count(connection.source, course.uri.path(), response.status());
@@ -124,6 +125,21 @@ pub(super) async fn respond(
         tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
     }
     Ok(response)
+}
+
+/// What the route has to say of a response, whoever made it.
+fn finish(response: &mut Response<ResponseBody>, connection: &Connection, course: &Course) {
+    let Some(route) = course.route() else {
+        return;
+    };
+    let fields = response.headers_mut();
+    if let (Some(limit), Some(standing)) = (&route.limit, &course.standing) {
+        filters::announce(fields, limit, standing);
+    }
+    if !route.response_edits.is_empty() {
+        let values = course.values(&connection.client);
+        route.response_edits.apply(fields, &values);
+    }
 }
 
 async fn answer(
@@ -137,14 +153,11 @@ async fn answer(
     // Nothing is looked at before it is unambiguous.
     check(connection, &request)?;
     find_route(&mut request, course)?;
+    admit(connection, &request, course)?;
     let course = &*course;
     let (Some(route), Some(target)) = (course.route(), &course.target) else {
         return Err(Fault::DestinationNotFound);
     };
-    let access = route.access.as_ref();
-    if access.is_some_and(|access| access.judge(connection.client.ip) == Verdict::Deny) {
-        return Err(Fault::Forbidden);
-    }
     let upstream = match &route.action {
         Action::Forward(upstream) => *upstream,
         Action::Redirect(redirect) => {
@@ -219,6 +232,30 @@ fn find_route(request: &mut request::Parts, course: &mut Course) -> Result<(), F
     course.target = Some(target);
     course.path = path.map_err(|_invalid| Fault::BadRequest(Malformed::Target))?;
     Ok(())
+}
+
+/// Whether the route is for this client, and not too often.
+fn admit(
+    connection: &Connection,
+    request: &request::Parts,
+    course: &mut Course,
+) -> Result<(), Fault> {
+    let (Some(route), Some(index)) = (course.route(), course.route) else {
+        return Err(Fault::DestinationNotFound);
+    };
+    let client = connection.client.ip;
+    let access = route.access.as_ref();
+    if access.is_some_and(|access| access.judge(client) == Verdict::Deny) {
+        return Err(Fault::Forbidden);
+    }
+    if route.limit.is_some() {
+        let filters = &course.view.site.filters;
+        course.standing = filters.take(index, route, client, &request.headers, clock::now());
+    }
+    match course.standing.map(|standing| standing.admission) {
+        None | Some(Admission::Admitted) => Ok(()),
+        Some(Admission::Refused(_)) => Err(Fault::TooManyRequests),
+    }
 }
 
 /// What the route adds to, changes in and takes from the fields for the origin.

@@ -4,6 +4,7 @@
 mod access;
 mod edit;
 mod expression;
+mod limit;
 mod path;
 mod prefixes;
 mod rewrite;
@@ -21,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 pub use access::{Access, Verdict};
 pub use edit::FieldEdits;
 pub use expression::{Expression, InvalidExpression};
+pub use limit::{Admission, Buckets, LimitBy, LimitSettings, Standing};
 pub use path::{EncodedSlashes, InvalidPath, RequestSettings, Underscores, normalise};
 pub use rewrite::{Rewrite, UnknownGroup};
 pub use shadow::{Shadow, shadowed};
@@ -36,6 +38,8 @@ pub struct RouteSettings {
     pub action: Action,
     /// Which clients they may come from; `None` = any.
     pub access: Option<Access>,
+    /// How often; `None` = as often as it likes.
+    pub limit: Option<LimitSettings>,
     /// `strip_prefix`: the origin gets the path without the route's prefix. Default false.
     pub strip_prefix: bool,
     /// `rewrite`: the origin gets another path.
@@ -99,6 +103,7 @@ impl RouteSettings {
             pattern,
             action: Action::Forward(upstream),
             access: None,
+            limit: None,
             strip_prefix: false,
             rewrite: None,
             raw_path: false,

@@ -19,6 +19,7 @@ mod failover;
 mod fields;
 mod framing;
 mod http2;
+mod limits;
 mod origin;
 mod paths;
 mod process;

@@ -126,7 +126,7 @@ impl Setup {
         let routes = self.routes.clone().unwrap_or_else(|| vec![route]);
         Site {
             requests: self.requests,
-            filters: Filters::load(&routes, &self.error_pages).unwrap(),
+            filters: Filters::load(&routes, &self.error_pages, None).unwrap(),
             routes: Table::new(routes),
             upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
             rules: Arc::new(Rules::new(self.rules.clone())),

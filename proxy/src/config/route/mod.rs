@@ -17,7 +17,7 @@ use crate::route::{self, EncodedSlashes, RouteSettings};
 use edits::{Message, edits};
 
 /// What a route may have that comes with a later version.
-const LATER: [&str; 2] = ["limit", "compress"];
+const LATER: [&str; 1] = ["compress"];
 
 /// `[[route]]`, in file order, and what is to be said of them though they are valid.
 pub(super) fn routes(
@@ -51,6 +51,7 @@ fn route(
     let settings = RouteSettings {
         action: action::action(&mut table, upstreams),
         access: rules::access(&mut table),
+        limit: rules::limit(&mut table),
         strip_prefix: rules::strip_prefix(&mut table, &pattern),
         rewrite: rules::rewrite(&mut table),
         raw_path: table.boolean("raw_path", false),

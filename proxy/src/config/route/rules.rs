@@ -8,7 +8,9 @@ use ipnet::IpNet;
 
 use crate::config::reader::{Node, Table};
 use crate::config::value::{self, Refusal};
-use crate::route::{Access, ErrorPages, Expression, PathPattern, Pattern, Rewrite};
+use crate::route::{
+    Access, ErrorPages, Expression, LimitBy, LimitSettings, PathPattern, Pattern, Rewrite,
+};
 
 /// `allow`, `deny`
 pub(super) fn access(route: &mut Table<'_>) -> Option<Access> {
@@ -36,6 +38,40 @@ pub(super) fn access(route: &mut Table<'_>) -> Option<Access> {
         &allow.unwrap_or_default(),
         &deny.unwrap_or_default(),
     ))
+}
+
+/// `limit`
+pub(super) fn limit(route: &mut Table<'_>) -> Option<LimitSettings> {
+    let mut table = route.take("limit")?.table()?;
+    let requests = table
+        .required("requests", "100")
+        .and_then(|node| node.integer(REQUESTS));
+    let per = table.duration(
+        "per",
+        Duration::from_secs(1),
+        Duration::from_millis(100)..=Duration::from_hours(24),
+    );
+    let burst = table.take("burst").and_then(|node| node.integer(REQUESTS));
+    let by = table.take("by").and_then(|node| node.read(limit_by));
+    table.finish(&[]);
+    Some(LimitSettings {
+        requests: requests?,
+        per,
+        burst: burst.or(requests)?,
+        by: by.unwrap_or(LimitBy::ClientIp),
+    })
+}
+
+fn limit_by(text: &str) -> Result<LimitBy, Refusal> {
+    match text.split_once(':') {
+        None if text == "client-ip" => Ok(LimitBy::ClientIp),
+        None if text == "route" => Ok(LimitBy::Route),
+        Some(("header", name)) => super::pattern::field_name(name).map(LimitBy::Field),
+        _ => Err(Refusal::invalid(
+            "not what requests can be told apart by",
+            "write \"client-ip\", \"header:NAME\" or \"route\"",
+        )),
+    }
 }
 
 /// `strip_prefix`
@@ -122,5 +158,7 @@ pub(in crate::config) fn error_pages(table: &mut Table<'_>) -> ErrorPages {
         .collect()
 }
 
+/// Requests of a limit, on average and at once.
+const REQUESTS: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 /// Most networks of a list: more than that is what the shield is for.
 const NETWORKS_MAX: usize = 10_000;

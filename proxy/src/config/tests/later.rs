@@ -31,7 +31,7 @@ fn keys_of_later_versions_are_refused_as_such() {
         ),
         (
             "[[route]]\npath = \"/x\"\nupstream = \"app\"",
-            &["limit = {}", "compress = true"],
+            &["compress = true"],
         ),
         (
             "[cache]",

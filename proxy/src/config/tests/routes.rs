@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BASE, report, valid};
-use crate::route::{Action, Variable};
+use crate::route::{Action, LimitBy, Variable};
 
 /// A route for everything on another host, with `text` in it.
 fn route(text: &str) -> String {
@@ -23,6 +23,7 @@ request_headers = { set = { x-a = "$client_ip" }, add = { x-b = "1" }, remove = 
 response_headers.set = { x-d = "1" }
 timeouts = { response = "5s" }
 max_body = "10MiB"
+limit = { requests = 5, per = "1m", by = "header:x-key" }
 error_pages = { 502 = "/p/502.html" }
 [error_pages]
 404 = "/p/404.html"
@@ -36,6 +37,10 @@ error_pages = { 502 = "/p/502.html" }
     assert_eq!(route.response_edits.set[0].0, "x-d");
     assert_eq!(route.response_timeout, Some(Duration::from_secs(5)));
     assert_eq!(route.content_bytes_max, Some(10 << 20));
+    let limit = route.limit.as_ref().expect("a limit");
+    assert_eq!((limit.requests, limit.burst), (5, 5));
+    assert_eq!(limit.per, Duration::from_mins(1));
+    assert_eq!(limit.by, LimitBy::Field("x-key".parse().expect("a name")));
     assert_eq!(route.error_pages[0].1, PathBuf::from("/p/502.html"));
     assert_eq!(settings.error_pages[0].0, 404);
 }
@@ -92,6 +97,15 @@ fn what_makes_no_sense_in_a_route_is_told() {
             "upstream = \"app\"\nerror_pages = { 302 = \"/x\" }",
             "11: route[1].error_pages.302 = \"/x\": not the status of an error \
              (hint: write a status from 400 to 599, such as 502 = \"/etc/weir/502.html\")",
+        ),
+        (
+            "upstream = \"app\"\nlimit = { requests = 1, by = \"cookie\" }",
+            "11: route[1].limit.by = \"cookie\": not what requests can be told apart by \
+             (hint: write \"client-ip\", \"header:NAME\" or \"route\")",
+        ),
+        (
+            "upstream = \"app\"\nlimit = { requests = 0 }",
+            "11: route[1].limit.requests = 0: out of bounds (hint: write a value from 1 to 1000000)",
         ),
         (
             "upstream = \"app\"\nallow = []",

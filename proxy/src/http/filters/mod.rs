@@ -1,22 +1,41 @@
 //! What routes do to a request before an origin is asked, and to a response before the client has it.
 
 mod act;
+mod limit;
 mod pages;
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderMap;
 
 pub(super) use act::{redirect, respond};
+pub(super) use limit::announce;
 pub(super) use pages::Page;
 use pages::Pages;
 
-use crate::route::{ErrorPages, RouteSettings};
+use crate::clock;
+use crate::route::{Buckets, ErrorPages, RouteSettings, Standing};
 
 /// What the routes of a site need beside their settings. Part of the site.
 #[derive(Debug, Default)]
 pub struct Filters {
     pages: Pages,
+    /// `None` when no route has a limit.
+    limits: Option<Limits>,
+}
+
+/// The limits of routes.
+#[derive(Debug)]
+struct Limits {
+    /// The same from one site to the next: a reload makes no bucket full.
+    buckets: Arc<Buckets>,
+    /// By index of the route.
+    keys: Vec<u64>,
 }
 
 /// A file that a route needs cannot be used.
@@ -32,11 +51,31 @@ pub struct FileError {
 }
 
 impl Filters {
-    /// Reads the files that `routes` and `error_pages` name.
-    pub fn load(routes: &[RouteSettings], error_pages: &ErrorPages) -> Result<Self, FileError> {
+    /// Reads the files that `routes` and `error_pages` name; takes over what `previous`, if there is one, has counted.
+    pub fn load(
+        routes: &[RouteSettings],
+        error_pages: &ErrorPages,
+        previous: Option<&Self>,
+    ) -> Result<Self, FileError> {
         Ok(Self {
             pages: Pages::load(routes, error_pages)?,
+            limits: Limits::new(routes, previous),
         })
+    }
+
+    /// Takes a request out of the bucket of the route's limit, if it has one.
+    pub(super) fn take(
+        &self,
+        index: usize,
+        route: &RouteSettings,
+        client: IpAddr,
+        fields: &HeaderMap,
+        now: Instant,
+    ) -> Option<Standing> {
+        let limit = route.limit.as_ref()?;
+        let limits = self.limits.as_ref()?;
+        let key = *limits.keys.get(index)?;
+        Some(limits.buckets.take(limit, key, client, fields, now))
     }
 
     /// The page for an error of weir's own on `route`, if it got that far.
@@ -46,6 +85,24 @@ impl Filters {
         status: http::StatusCode,
     ) -> Option<&Page> {
         self.pages.find(route, status)
+    }
+}
+
+impl Limits {
+    fn new(routes: &[RouteSettings], previous: Option<&Filters>) -> Option<Self> {
+        if routes.iter().all(|route| route.limit.is_none()) {
+            return None;
+        }
+        let known = previous.and_then(|previous| previous.limits.as_ref());
+        let buckets = known.map_or_else(
+            || Arc::new(Buckets::new(clock::now())),
+            |known| Arc::clone(&known.buckets),
+        );
+        let key = |route: &RouteSettings| buckets.limit_key(&(&route.pattern, &route.limit));
+        Some(Self {
+            keys: routes.iter().map(key).collect(),
+            buckets,
+        })
     }
 }
 
