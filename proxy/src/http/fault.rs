@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     TraceRefused,
     /// The route is not for this client.
     Forbidden,
+    /// The route's `basic_auth` knows no such user and password.
+    Unauthorized,
     /// More requests than the route's `limit`.
     TooManyRequests,
     /// More content than `body_bytes`.
@@ -101,6 +103,7 @@ impl Fault {
             Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -128,6 +131,7 @@ impl Fault {
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
             Self::Forbidden => (REQUEST_DENIED, "forbidden\n"),
+            Self::Unauthorized => (REQUEST_DENIED, "unauthorized\n"),
             Self::TooManyRequests => (REQUEST_DENIED, "too many requests\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
@@ -187,6 +191,7 @@ impl Fault {
             | Self::ContentTimeout
             | Self::ContentIncomplete => Who::Client,
             Self::Forbidden
+            | Self::Unauthorized
             | Self::TooManyRequests
             | Self::DestinationNotFound
             | Self::ProxyLoopDetected
@@ -257,7 +262,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 28] = [
+    const ALL: [Fault; 29] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -268,6 +273,7 @@ mod tests {
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
         Fault::Forbidden,
+        Fault::Unauthorized,
         Fault::TooManyRequests,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,

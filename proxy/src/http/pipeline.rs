@@ -117,7 +117,7 @@ pub(super) async fn respond(
         }
         Err(fault) => refuse(fault, connection.http(), &course, served),
     };
-    finish(&mut response, &connection, &course);
+    finish(&mut response, &connection, &course, fault);
     connection
         .worker
         .count(connection.source, course.uri.path(), response.status());
@@ -128,13 +128,21 @@ pub(super) async fn respond(
 }
 
 /// What the route has to say of a response, whoever made it.
-fn finish(response: &mut Response<ResponseBody>, connection: &Connection, course: &Course) {
+fn finish(
+    response: &mut Response<ResponseBody>,
+    connection: &Connection,
+    course: &Course,
+    fault: Option<Fault>,
+) {
     let Some(route) = course.route() else {
         return;
     };
     let fields = response.headers_mut();
     if let (Some(limit), Some(standing)) = (&route.limit, &course.standing) {
         filters::announce(fields, limit, standing);
+    }
+    if let (Some(auth), Some(Fault::Unauthorized)) = (&route.basic_auth, fault) {
+        filters::challenge(fields, auth);
     }
     if !route.response_edits.is_empty() {
         let values = course.values(&connection.client);
@@ -158,6 +166,10 @@ async fn answer(
     let (Some(route), Some(target)) = (course.route(), &course.target) else {
         return Err(Fault::DestinationNotFound);
     };
+    if let (Some(auth), Some(index)) = (&route.basic_auth, course.route) {
+        let filters = &course.view.site.filters;
+        filters::authenticate(filters, index, auth, &mut request.headers).await?;
+    }
     let upstream = match &route.action {
         Action::Forward(upstream) => *upstream,
         Action::Redirect(redirect) => {

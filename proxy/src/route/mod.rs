@@ -40,6 +40,8 @@ pub struct RouteSettings {
     pub access: Option<Access>,
     /// How often; `None` = as often as it likes.
     pub limit: Option<LimitSettings>,
+    /// `basic_auth`: only for users of a file.
+    pub basic_auth: Option<BasicAuth>,
     /// `strip_prefix`: the origin gets the path without the route's prefix. Default false.
     pub strip_prefix: bool,
     /// `rewrite`: the origin gets another path.
@@ -96,6 +98,26 @@ pub struct FixedResponse {
     pub content_type: HeaderValue,
 }
 
+/// `basic_auth`: who may use a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BasicAuth {
+    /// Users and hashes of their passwords.
+    pub file: PathBuf,
+    /// What the client is told that the password is for.
+    pub realm: String,
+    /// What becomes of the client's credentials. Default: keep.
+    pub credentials: Credentials,
+}
+
+/// What becomes of credentials that were verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials {
+    /// The origin does not see them.
+    Keep,
+    /// The origin gets them.
+    Forward,
+}
+
 impl RouteSettings {
     /// A route to upstream number `upstream`, the rest as it is by default.
     pub fn new(pattern: Pattern, upstream: usize) -> Self {
@@ -104,6 +126,7 @@ impl RouteSettings {
             action: Action::Forward(upstream),
             access: None,
             limit: None,
+            basic_auth: None,
             strip_prefix: false,
             rewrite: None,
             raw_path: false,

@@ -10,6 +10,7 @@
 )]
 
 mod actions;
+mod auth;
 mod caching;
 mod client;
 mod connections;

@@ -51,6 +51,7 @@ fn route(
     let settings = RouteSettings {
         action: action::action(&mut table, upstreams),
         access: rules::access(&mut table),
+        basic_auth: rules::basic_auth(&mut table),
         limit: rules::limit(&mut table),
         strip_prefix: rules::strip_prefix(&mut table, &pattern),
         rewrite: rules::rewrite(&mut table),

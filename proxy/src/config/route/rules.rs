@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use crate::config::reader::{Node, Table};
 use crate::config::value::{self, Refusal};
 use crate::route::{
-    Access, ErrorPages, Expression, LimitBy, LimitSettings, PathPattern, Pattern, Rewrite,
+    Access, BasicAuth, Credentials, ErrorPages, Expression, LimitBy, LimitSettings, PathPattern,
+    Pattern, Rewrite,
 };
 
 /// `allow`, `deny`
@@ -71,6 +72,38 @@ fn limit_by(text: &str) -> Result<LimitBy, Refusal> {
             "not what requests can be told apart by",
             "write \"client-ip\", \"header:NAME\" or \"route\"",
         )),
+    }
+}
+
+/// `basic_auth`
+pub(super) fn basic_auth(route: &mut Table<'_>) -> Option<BasicAuth> {
+    let mut table = route.take("basic_auth")?.table()?;
+    let file = table
+        .required("file", "\"/etc/weir/users\"")
+        .and_then(|node| node.read(value::absolute_path));
+    let realm = table.take("realm").and_then(|node| node.read(realm));
+    let forward = table.boolean("forward", false);
+    table.finish(&[]);
+    Some(BasicAuth {
+        file: file?,
+        realm: realm.unwrap_or_else(|| "weir".to_owned()),
+        credentials: if forward {
+            Credentials::Forward
+        } else {
+            Credentials::Keep
+        },
+    })
+}
+
+fn realm(text: &str) -> Result<String, Refusal> {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.len() <= 64 && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(Refusal::invalid(
+            "not what a browser could show",
+            "write at most 64 ASCII characters without quotes and backslashes",
+        ))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{BASE, report, valid};
-use crate::route::{Action, LimitBy, Variable};
+use crate::route::{Action, Credentials, LimitBy, Variable};
 
 /// A route for everything on another host, with `text` in it.
 fn route(text: &str) -> String {
@@ -23,6 +23,7 @@ request_headers = { set = { x-a = "$client_ip" }, add = { x-b = "1" }, remove = 
 response_headers.set = { x-d = "1" }
 timeouts = { response = "5s" }
 max_body = "10MiB"
+basic_auth = { file = "/p/users", realm = "back office" }
 limit = { requests = 5, per = "1m", by = "header:x-key" }
 error_pages = { 502 = "/p/502.html" }
 [error_pages]
@@ -37,6 +38,11 @@ error_pages = { 502 = "/p/502.html" }
     assert_eq!(route.response_edits.set[0].0, "x-d");
     assert_eq!(route.response_timeout, Some(Duration::from_secs(5)));
     assert_eq!(route.content_bytes_max, Some(10 << 20));
+    let auth = route.basic_auth.as_ref().expect("a file of users");
+    assert_eq!(
+        (auth.realm.as_str(), auth.credentials),
+        ("back office", Credentials::Keep)
+    );
     let limit = route.limit.as_ref().expect("a limit");
     assert_eq!((limit.requests, limit.burst), (5, 5));
     assert_eq!(limit.per, Duration::from_mins(1));
@@ -106,6 +112,11 @@ fn what_makes_no_sense_in_a_route_is_told() {
         (
             "upstream = \"app\"\nlimit = { requests = 0 }",
             "11: route[1].limit.requests = 0: out of bounds (hint: write a value from 1 to 1000000)",
+        ),
+        (
+            "upstream = \"app\"\nbasic_auth = { file = \"/x\", realm = 'a\\b' }",
+            "11: route[1].basic_auth.realm = 'a\\b': not what a browser could show \
+             (hint: write at most 64 ASCII characters without quotes and backslashes)",
         ),
         (
             "upstream = \"app\"\nallow = []",

@@ -1,8 +1,11 @@
 //! What routes do to a request before an origin is asked, and to a response before the client has it.
 
 mod act;
+mod basic;
 mod limit;
 mod pages;
+mod passwords;
+mod verifier;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,12 +14,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::{HashMap, HashMapExt};
 use http::HeaderMap;
 
 pub(super) use act::{redirect, respond};
+pub(super) use basic::{authenticate, challenge};
 pub(super) use limit::announce;
 pub(super) use pages::Page;
 use pages::Pages;
+use passwords::Passwords;
+use verifier::Verifier;
 
 use crate::clock;
 use crate::route::{Buckets, ErrorPages, RouteSettings, Standing};
@@ -27,6 +34,17 @@ pub struct Filters {
     pages: Pages,
     /// `None` when no route has a limit.
     limits: Option<Limits>,
+    /// `None` when no route asks for a password.
+    guard: Option<Guard>,
+}
+
+/// Who may use routes that ask for a password.
+#[derive(Debug)]
+struct Guard {
+    /// The same from one site to the next.
+    verifier: Arc<Verifier>,
+    /// By index of the route.
+    passwords: Vec<Option<Arc<Passwords>>>,
 }
 
 /// The limits of routes.
@@ -60,6 +78,7 @@ impl Filters {
         Ok(Self {
             pages: Pages::load(routes, error_pages)?,
             limits: Limits::new(routes, previous),
+            guard: Guard::load(routes, previous)?,
         })
     }
 
@@ -103,6 +122,45 @@ impl Limits {
             keys: routes.iter().map(key).collect(),
             buckets,
         })
+    }
+}
+
+impl Guard {
+    /// Reads each file once.
+    fn load(
+        routes: &[RouteSettings],
+        previous: Option<&Filters>,
+    ) -> Result<Option<Self>, FileError> {
+        let mut by_file: HashMap<&Path, Arc<Passwords>> = HashMap::new();
+        let mut passwords = Vec::with_capacity(routes.len());
+        for route in routes {
+            passwords.push(match &route.basic_auth {
+                None => None,
+                Some(auth) => Some(if let Some(known) = by_file.get(auth.file.as_path()) {
+                    Arc::clone(known)
+                } else {
+                    let loaded = Arc::new(Passwords::load(&auth.file)?);
+                    by_file.insert(&auth.file, Arc::clone(&loaded));
+                    loaded
+                }),
+            });
+        }
+        let Some(file) = by_file.keys().next() else {
+            return Ok(None);
+        };
+        let known = previous.and_then(|previous| previous.guard.as_ref());
+        let verifier = match known {
+            Some(known) => Arc::clone(&known.verifier),
+            None => Arc::new(Verifier::start().map_err(|cause| FileError {
+                path: file.to_path_buf(),
+                message: format!("no thread to verify its passwords: {cause}"),
+                hint: String::new(),
+            })?),
+        };
+        Ok(Some(Self {
+            verifier,
+            passwords,
+        }))
     }
 }
 
