@@ -5,6 +5,7 @@ mod body;
 mod cached;
 mod connect;
 mod connection;
+mod course;
 mod fault;
 mod fields;
 mod filters;

@@ -6,29 +6,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE,
+    HeaderName, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::activity::Http;
-use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
+use super::body::{Encoding, FromOrigin, RequestBody, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss, Place};
 use super::connection::Connection;
+use super::course::Course;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
 use super::filters::{self, Page};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
 use super::served::Served;
 use super::target::{Target, with_query};
-use super::worker::View;
 use crate::cache::StoredResponse;
-use crate::clock;
-use crate::route::{
-    Action, Admission, Asked, PathPattern, RouteSettings, Standing, Underscores, Values, Verdict,
-};
+use crate::route::{Action, PathPattern, RouteSettings};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -47,56 +44,13 @@ pub(super) enum AnswerContent {
     Origin(Box<FromOrigin>),
 }
 
-/// What becomes known of a request on its way, and is needed for its response whatever comes of it.
-struct Course {
-    /// One snapshot for the whole request, whatever is reloaded meanwhile.
-    view: Rc<View>,
-    /// In its normal form as soon as it has one: what detection is told.
-    uri: Uri,
-    /// Set when the request got that far, like all that follows.
-    target: Option<Target>,
-    /// Index of the route.
-    route: Option<usize>,
-    /// Path for the origin, if it is not that of `uri`.
-    path: Option<String>,
-    /// What the route's limit said, if it has one.
-    standing: Option<Standing>,
-}
-
-impl Course {
-    fn new(connection: &Connection, uri: Uri) -> Self {
-        Self {
-            view: connection.worker.view(),
-            uri,
-            target: None,
-            route: None,
-            path: None,
-            standing: None,
-        }
-    }
-
-    fn route(&self) -> Option<&RouteSettings> {
-        let table = &self.view.site.routes;
-        self.route.map(|index| table.route(index))
-    }
-
-    fn values<'a>(&'a self, client: &fields::Client) -> Values<'a> {
-        Values {
-            client: client.ip,
-            scheme: client.scheme.as_str(),
-            host: self.target.as_ref().map_or("", |target| &target.host),
-            path: self.path.as_deref().unwrap_or(self.uri.path()),
-            query: self.uri.query(),
-        }
-    }
-}
-
 /// Answers one request. Never fails: whatever goes wrong becomes a response.
 pub(super) async fn respond(
     connection: Rc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
+    let (method, version) = (request.method.clone(), request.version);
     let mut course = Course::new(&connection, request.uri.clone());
     let request_id = connection.worker.request_id();
     let mut served = Served::begin(&connection, &request, &request_id);
@@ -113,7 +67,9 @@ pub(super) async fn respond(
     let mut response = match outcome {
         Ok(answer) => {
             served.decided(answer.status, None);
-            answer.into_response(served)
+            let mut response = answer.into_response(served);
+            encode(&mut response, &connection, &course, &method, version);
+            response
         }
         Err(fault) => refuse(fault, connection.http(), &course, served),
     };
@@ -125,6 +81,34 @@ pub(super) async fn respond(
         tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
     }
     Ok(response)
+}
+
+/// Puts the content in a coding that the client takes, if the route has it so. HTTP/1.0 cannot tell whole content of unknown
+/// length from a part of it.
+fn encode(
+    response: &mut Response<ResponseBody>,
+    connection: &Connection,
+    course: &Course,
+    method: &Method,
+    version: Version,
+) {
+    if version == Version::HTTP_10 || !course.route().is_some_and(|route| route.compress) {
+        return;
+    }
+    let worker = &connection.worker;
+    let status = response.status();
+    let start = |coding| {
+        if method == Method::HEAD {
+            // The fields that GET would have got, and nothing to code.
+            Some(None)
+        } else {
+            Encoding::new(coding, worker).map(Some)
+        }
+    };
+    let fields = response.headers_mut();
+    if let Some(Some(encoding)) = filters::prepare_coding(fields, status, course.coding, start) {
+        response.body_mut().encode(encoding);
+    }
 }
 
 /// What the route has to say of a response, whoever made it.
@@ -160,8 +144,8 @@ async fn answer(
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
     check(connection, &request)?;
-    find_route(&mut request, course)?;
-    admit(connection, &request, course)?;
+    course.find_route(&mut request)?;
+    course.admit(connection, &request)?;
     let course = &*course;
     let (Some(route), Some(target)) = (course.route(), &course.target) else {
         return Err(Fault::DestinationNotFound);
@@ -177,6 +161,11 @@ async fn answer(
         }
         Action::Respond(fixed) => return Ok(filters::respond(fixed)),
     };
+    if route.compress && route.cache {
+        // What is stored is what every client can have: it is coded on the way out.
+        let identity = HeaderValue::from_static("identity");
+        request.headers.insert(ACCEPT_ENCODING, identity);
+    }
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, route, content)?;
     let miss = if route.cache {
@@ -220,56 +209,6 @@ fn check(connection: &Connection, request: &request::Parts) -> Result<(), Fault>
     Ok(())
 }
 
-/// Finds the route by the request's path in its normal form, which takes the place of the one that the client wrote.
-fn find_route(request: &mut request::Parts, course: &mut Course) -> Result<(), Fault> {
-    let target = target(&course.view, request)?;
-    if let Some(normal) = &target.normal {
-        request.uri = Uri::from(normal.clone());
-    }
-    let sent = std::mem::replace(&mut course.uri, request.uri.clone());
-    let asked = Asked {
-        host: &target.host,
-        path: course.uri.path(),
-        method: &request.method,
-        fields: &request.headers,
-    };
-    let site = &course.view.site;
-    let found = site.routes.find(&asked).ok_or(Fault::DestinationNotFound)?;
-    let slashes = site.requests.encoded_slashes;
-    let path = found.route.rewritten(course.uri.path(), slashes);
-    if found.route.raw_path {
-        request.uri = sent;
-    }
-    course.route = Some(found.index);
-    course.target = Some(target);
-    course.path = path.map_err(|_invalid| Fault::BadRequest(Malformed::Target))?;
-    Ok(())
-}
-
-/// Whether the route is for this client, and not too often.
-fn admit(
-    connection: &Connection,
-    request: &request::Parts,
-    course: &mut Course,
-) -> Result<(), Fault> {
-    let (Some(route), Some(index)) = (course.route(), course.route) else {
-        return Err(Fault::DestinationNotFound);
-    };
-    let client = connection.client.ip;
-    let access = route.access.as_ref();
-    if access.is_some_and(|access| access.judge(client) == Verdict::Deny) {
-        return Err(Fault::Forbidden);
-    }
-    if route.limit.is_some() {
-        let filters = &course.view.site.filters;
-        course.standing = filters.take(index, route, client, &request.headers, clock::now());
-    }
-    match course.standing.map(|standing| standing.admission) {
-        None | Some(Admission::Admitted) => Ok(()),
-        Some(Admission::Refused(_)) => Err(Fault::TooManyRequests),
-    }
-}
-
 /// What the route adds to, changes in and takes from the fields for the origin.
 fn edit_request(
     connection: &Connection,
@@ -295,24 +234,6 @@ fn check_method(method: &Method) -> Result<(), Fault> {
         Method::TRACE => Err(Fault::TraceRefused),
         _ => Ok(()),
     }
-}
-
-/// Where the request is aimed, unless it is refused for what others may read in it.
-fn target(view: &View, request: &request::Parts) -> Result<Target, Fault> {
-    let settings = &view.site.requests;
-    let target = Target::of(
-        &request.method,
-        &request.uri,
-        request.version,
-        &request.headers,
-        settings.encoded_slashes,
-    )?;
-    let mut names = request.headers.keys();
-    if settings.underscores == Underscores::Refuse && names.any(|name| name.as_str().contains('_'))
-    {
-        return Err(Fault::BadRequest(Malformed::Underscore));
-    }
-    Ok(target)
 }
 
 /// Refuses content that is declared too large; what declares nothing is counted as it comes.

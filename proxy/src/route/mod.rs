@@ -60,6 +60,8 @@ pub struct RouteSettings {
     pub error_pages: ErrorPages,
     /// Whether responses may be stored.
     pub cache: bool,
+    /// `compress`: whether the client gets content in a coding that it takes. Default false.
+    pub compress: bool,
     /// Keep what names the origin (`Server`, …) and add `X-Weir-Origin`. Default false.
     pub reveal_origin: bool,
 }
@@ -136,6 +138,7 @@ impl RouteSettings {
             content_bytes_max: None,
             error_pages: Vec::new(),
             cache: false,
+            compress: false,
             reveal_origin: false,
         }
     }

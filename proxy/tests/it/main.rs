@@ -13,6 +13,7 @@ mod actions;
 mod auth;
 mod caching;
 mod client;
+mod compress;
 mod connections;
 mod content;
 mod drain;

@@ -16,9 +16,6 @@ use crate::balance::UpstreamSettings;
 use crate::route::{self, EncodedSlashes, RouteSettings};
 use edits::{Message, edits};
 
-/// What a route may have that comes with a later version.
-const LATER: [&str; 1] = ["compress"];
-
 /// `[[route]]`, in file order, and what is to be said of them though they are valid.
 pub(super) fn routes(
     root: &mut Table<'_>,
@@ -63,6 +60,7 @@ fn route(
         error_pages: error_pages(&mut table),
         // A shared cache in front of an application that never met one is the operator's decision.
         cache: table.boolean("cache", false),
+        compress: table.boolean("compress", false),
         reveal_origin: table.boolean("reveal_origin", false),
         pattern,
     };
@@ -72,7 +70,7 @@ fn route(
             "remove raw_path, or strip_prefix and rewrite",
         ));
     }
-    table.finish(&LATER);
+    table.finish(&[]);
     settings
 }
 

@@ -30,10 +30,6 @@ fn keys_of_later_versions_are_refused_as_such() {
             ],
         ),
         (
-            "[[route]]\npath = \"/x\"\nupstream = \"app\"",
-            &["compress = true"],
-        ),
-        (
             "[cache]",
             &[
                 "disk = {}",

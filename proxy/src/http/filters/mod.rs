@@ -2,6 +2,7 @@
 
 mod act;
 mod basic;
+mod compress;
 mod limit;
 mod pages;
 mod passwords;
@@ -19,6 +20,7 @@ use http::HeaderMap;
 
 pub(super) use act::{redirect, respond};
 pub(super) use basic::{authenticate, challenge};
+pub(super) use compress::{Coding, prepare as prepare_coding};
 pub(super) use limit::announce;
 pub(super) use pages::Page;
 use pages::Pages;

@@ -65,7 +65,7 @@ impl Buckets {
                 let lines: smallvec::SmallVec<[&[u8]; 2]> = fields
                     .get_all(name)
                     .iter()
-                    .map(|line| line.as_bytes())
+                    .map(http::HeaderValue::as_bytes)
                     .collect();
                 self.hasher.hash_one((limit_key, lines.as_slice()))
             }
@@ -123,9 +123,13 @@ mod tests {
         }
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a start for the clock of the tests"
+    )]
     fn now() -> Instant {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        *START.get_or_init(crate::clock::now)
+        *START.get_or_init(Instant::now)
     }
 
     fn admitted(

@@ -1,3 +1,5 @@
+//! Which route is found, by tables of patterns.
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
