@@ -7,6 +7,7 @@
 //! | `sweep` | removes expired list entries |
 //! | `feeds` | reads files of networks to block and writes them into the kernel |
 //! | `access-log` | writes access log lines |
+//! | `password-N` | verify passwords of `basic_auth`, if a route asks for some |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
 //! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable

@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use super::activity::Http;
 use super::body::{Encoding, FromOrigin, RequestBody, ResponseBody, Upload};
@@ -183,7 +184,15 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
+    // What the route was found by, the origin sees: `Connection` must not take it away.
+    let conditions = route.pattern.fields.iter();
+    let kept: SmallVec<[_; 2]> = conditions
+        .filter(|(name, _)| fields::nominates(&request.headers, name))
+        .collect();
     prepare(connection, &mut request, target, &content, request_id)?;
+    for (name, value) in kept {
+        request.headers.insert(name, value.clone());
+    }
     edit_request(connection, route, course, &mut request.headers);
     let outgoing = Outgoing {
         uri: origin_form(&request.uri, course.path.as_deref())?,

@@ -93,3 +93,85 @@ fn what_a_route_for_one_field_stored_is_not_served_by_another() {
     }
     assert_eq!(origin.requests().len(), 3);
 }
+
+#[test]
+fn a_field_that_led_to_a_route_cannot_be_kept_from_the_origin() {
+    let origin = Origin::answering(OK);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.routes = Some(routes(
+                "[[route]]\nheaders = { x-tenant = \"a\" }\nupstream = \"app\"",
+            ));
+        })
+        .start();
+    let mut client = Client::connect(weir.address);
+    client.send(
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX-Tenant: a\r\nX-Other: b\r\nConnection: x-tenant, x-other\r\n\r\n",
+    );
+    assert_eq!(client.response().status(), 200);
+    let request = &origin.requests()[0];
+    assert_eq!(request.field("x-tenant"), Some("a"));
+    assert_eq!(request.field("x-other"), None);
+}
+
+/// The content of a request that no origin gets must not become the next request.
+#[test]
+fn content_of_requests_that_weir_answers_itself_is_never_taken_for_a_request() {
+    let origin = Origin::answering(OK);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.routes = Some(routes(
+                r#"
+                [[route]]
+                path = "/denied"
+                deny = ["127.0.0.0/8"]
+                upstream = "app"
+                [[route]]
+                path = "/limited"
+                limit = { requests = 1, per = "1day", by = "route" }
+                respond = { status = 200 }
+                [[route]]
+                path = "/elsewhere"
+                redirect = { to = "/x" }
+                [[route]]
+                path = "/app"
+                upstream = "app"
+                "#,
+            ));
+        })
+        .start();
+    Client::connect(weir.address).get("/limited");
+    let hidden = "GET /app/hidden HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    for (path, status) in [
+        ("/denied", 403),
+        ("/limited", 429),
+        ("/elsewhere", 308),
+        ("/nothing", 404),
+    ] {
+        for framing in [
+            format!("Content-Length: {}\r\n\r\n{hidden}", hidden.len()),
+            format!(
+                "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden}\r\n0\r\n\r\n",
+                hidden.len()
+            ),
+        ] {
+            let mut client = Client::connect(weir.address);
+            client.send(&format!(
+                "POST {path} HTTP/1.1\r\nHost: a.test\r\n{framing}"
+            ));
+            assert_eq!(client.response().status(), status, "{path}");
+            // Either the connection ends, or the next response is the next request's.
+            let next = "GET /app/next HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+            if client.try_send(next.as_bytes()).is_ok()
+                && let Ok(response) = client.try_response()
+            {
+                assert_eq!(response.status(), 200, "{path}");
+            }
+        }
+    }
+    let paths: Vec<_> = origin.requests().into_iter().map(|r| r.start).collect();
+    assert!(
+        paths.iter().all(|start| start == "GET /app/next HTTP/1.1"),
+        "{paths:?}"
+    );
+}

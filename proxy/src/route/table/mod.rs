@@ -143,6 +143,10 @@ struct Expressions {
 
 impl Expressions {
     fn of<T>(&self, path: &str, first: impl Fn(&Candidates) -> Option<T>) -> Option<T> {
+        if !path.starts_with('/') {
+            // `*` of OPTIONS is no path, whatever an expression says.
+            return None;
+        }
         let matches = self.set.matches(path.as_bytes());
         matches.iter().find_map(|index| first(&self.routes[index]))
     }

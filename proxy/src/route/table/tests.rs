@@ -97,6 +97,8 @@ fn an_exact_path_comes_before_expressions_in_file_order_and_those_before_prefixe
         assert_eq!(find(&table, "h", path), Some(expected), "{path}");
     }
     assert_eq!(find(&table, "i", "/a/x.png"), Some(4));
+    // No path: the target of OPTIONS for the whole server.
+    assert_eq!(find(&self::table(&[("", "~.*")]), "h", "*"), None);
 }
 
 #[test]
