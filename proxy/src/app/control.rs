@@ -199,8 +199,11 @@ impl ControlPlane {
             .source
             .load()
             .map_err(|invalid| refused_file(&invalid))?;
+        self.source.warn(&wanted);
         let mut needs_restart = self.settings.borrow().diff(&wanted);
         let tls = self.next_tls(&wanted)?;
+        let filters = reload::filters(&wanted, Some(&self.shared.site.load()))
+            .map_err(|error| refused(error.to_string(), error.hint.clone()))?;
         if let Some(guard) = &self.guard {
             let in_force = Rc::clone(&self.settings.borrow());
             match guard.reconfigure(&in_force, &wanted) {
@@ -216,7 +219,7 @@ impl ControlPlane {
         if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
             shared.store(Arc::new(tls));
         }
-        let site = reload::next_site(&wanted, &self.shared.site.load());
+        let site = reload::next_site(&wanted, filters, &self.shared.site.load());
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,

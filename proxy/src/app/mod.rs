@@ -7,6 +7,7 @@
 //! | `sweep` | removes expired list entries |
 //! | `feeds` | reads files of networks to block and writes them into the kernel |
 //! | `access-log` | writes access log lines |
+//! | `password-N` | verify passwords of `basic_auth`, if a route asks for some |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
 //! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable
@@ -35,6 +36,7 @@ use tokio::sync::watch;
 
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
+pub use crate::http::FileError;
 use crate::xdp::{Replace, Shield};
 use crate::{admin, cache, clock, net, telemetry, tls};
 pub use tls::CertificateError;
@@ -75,11 +77,26 @@ impl ConfigSource {
         }
         Ok(settings)
     }
+
+    /// Logs what is valid in `settings`, but surely not meant.
+    fn warn(&self, settings: &Settings) {
+        for warning in &settings.warnings {
+            tracing::warn!(
+                config = %self.path.display(),
+                line = warning.line,
+                key = %warning.key,
+                hint = %warning.hint,
+                "{}",
+                warning.message
+            );
+        }
+    }
 }
 
 /// Runs weir until it is told to stop. `source` is read again on reload.
 pub fn run(settings: Settings, source: ConfigSource, replace: Replace) -> anyhow::Result<()> {
     telemetry::start(&settings.log);
+    source.warn(&settings);
     raise_open_files_limit();
     let state_dir = &settings.process.state_dir;
     std::fs::create_dir_all(state_dir)
@@ -102,12 +119,15 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
     let tls = server_tls(&settings)?;
+    let filters = reload::filters(&settings, None)?;
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
-        site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
+        site: Arc::new(ArcSwap::from_pointee(reload::first_site(
+            &settings, filters,
+        ))),
         tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
@@ -230,6 +250,11 @@ async fn wind_down(
 /// Reads the certificates that `settings` name, as a start would.
 pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
     tls::server_config(&settings.certificates).map(drop)
+}
+
+/// Reads the files that routes of `settings` name, as a start would.
+pub fn check_files(settings: &Settings) -> Result<(), FileError> {
+    reload::filters(settings, None).map(drop)
 }
 
 fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {

@@ -4,24 +4,36 @@ use std::sync::Arc;
 
 use crate::balance::Upstream;
 use crate::config::Settings;
-use crate::http::Site;
+use crate::http::{FileError, Filters, Site};
 use crate::{clock, detect, route};
 
 /// The site of a starting weir.
-pub(super) fn first_site(settings: &Settings) -> Site {
+pub(super) fn first_site(settings: &Settings, filters: Filters) -> Site {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
-    build(settings, &[], rules, 1)
+    build(settings, filters, &[], rules, 1)
 }
 
 /// The site that follows `current`.
-pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
+pub(super) fn next_site(settings: &Settings, filters: Filters, current: &Site) -> Site {
     // The same rules stay the same object: what detection counted by them goes on counting.
     let rules = if current.rules.settings() == settings.detect {
         Arc::clone(&current.rules)
     } else {
         Arc::new(detect::Rules::new(settings.detect.clone()))
     };
-    build(settings, &current.upstreams, rules, current.generation + 1)
+    build(
+        settings,
+        filters,
+        &current.upstreams,
+        rules,
+        current.generation + 1,
+    )
+}
+
+/// Reads what the routes need of files, and takes over what those of `current` have counted.
+pub(super) fn filters(settings: &Settings, current: Option<&Site>) -> Result<Filters, FileError> {
+    let previous = current.map(|site| &site.filters);
+    Filters::load(&settings.routes, &settings.error_pages, previous)
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
@@ -52,6 +64,7 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
 
 fn build(
     settings: &Settings,
+    filters: Filters,
     known: &[Arc<Upstream>],
     rules: Arc<detect::Rules>,
     generation: u64,
@@ -68,7 +81,9 @@ fn build(
         })
         .collect();
     Site {
+        requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
+        filters,
         upstreams,
         rules,
         generation,

@@ -20,6 +20,8 @@ struct Checked<'a> {
     file: String,
     ok: bool,
     problems: &'a [config::Problem],
+    /// What is valid, but surely not meant.
+    warnings: &'a [config::Problem],
     /// Kernel memory of the shield's maps; left out if the configuration is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     tables: Option<Memory>,
@@ -58,6 +60,7 @@ pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), Cl
                 .as_ref()
                 .err()
                 .map_or(&[], |invalid| &invalid.problems),
+            warnings: loaded.as_ref().map_or(&[], |settings| &settings.warnings),
             tables: loaded
                 .as_ref()
                 .ok()
@@ -74,8 +77,14 @@ pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), Cl
                 }
             }
             out.flush()?;
+            if format == Format::Text {
+                warn(path, &settings);
+            }
             // The configuration is valid wherever its files are, so this is no error: it may run on another host.
             if let Err(error) = app::check_certificates(&settings) {
+                note(format!("weir would not start here: {error}"));
+            }
+            if let Err(error) = app::check_files(&settings) {
                 note(format!("weir would not start here: {error}"));
             }
             Ok(())
@@ -127,6 +136,14 @@ impl Memory {
             units::bytes(self.bytes_full),
         ]);
         table.write(out)
+    }
+}
+
+/// Every warning on stderr.
+fn warn(path: &Path, settings: &Settings) {
+    let mut stderr = io::stderr().lock();
+    for warning in &settings.warnings {
+        let _ = writeln!(stderr, "warning: {}", warning.located(path));
     }
 }
 

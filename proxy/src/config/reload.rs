@@ -15,7 +15,10 @@ impl Settings {
             drain: _,
             certificates: _,
             upstreams: _,
+            requests: _,
+            error_pages: _,
             routes: _,
+            warnings: _,
             cache,
             detect: _,
             admin,
@@ -242,6 +245,7 @@ mod tests {
                 "upstream = \"app\"\n        [cache]",
                 "upstream = \"app\"\npath = \"/x\"\n        [cache]",
             ),
+            ("[cache]", "[requests]\nunderscores = \"refuse\"\n[cache]"),
             (
                 "[cache]",
                 "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\n[cache]",

@@ -12,6 +12,12 @@ pub(crate) enum Fault {
     ConnectUnsupported,
     /// `TRACE` shows what fields weir adds, so it is refused (RFC 9110 §9.3.8).
     TraceRefused,
+    /// The route is not for this client.
+    Forbidden,
+    /// The route's `basic_auth` knows no such user and password.
+    Unauthorized,
+    /// More requests than the route's `limit`.
+    TooManyRequests,
     /// More content than `body_bytes`.
     ContentTooLarge,
     /// More field lines than `header_fields`.
@@ -57,6 +63,8 @@ pub(crate) enum Malformed {
     HostMismatch,
     /// RFC 9112 §3.2: no target form that goes with the method, or forbidden bytes.
     Target,
+    /// A field name with an underscore, where those are refused.
+    Underscore,
     /// RFC 9112 §6.1: `Content-Length` and `Transfer-Encoding` in one message.
     Framing,
     /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
@@ -94,6 +102,9 @@ impl Fault {
             Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
             Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -119,6 +130,9 @@ impl Fault {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
+            Self::Forbidden => (REQUEST_DENIED, "forbidden\n"),
+            Self::Unauthorized => (REQUEST_DENIED, "unauthorized\n"),
+            Self::TooManyRequests => (REQUEST_DENIED, "too many requests\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
             Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
@@ -176,7 +190,10 @@ impl Fault {
             | Self::FieldsTooMany
             | Self::ContentTimeout
             | Self::ContentIncomplete => Who::Client,
-            Self::DestinationNotFound
+            Self::Forbidden
+            | Self::Unauthorized
+            | Self::TooManyRequests
+            | Self::DestinationNotFound
             | Self::ProxyLoopDetected
             | Self::ConnectionLimitReached
             | Self::ProxyInternalError => Who::Proxy,
@@ -228,6 +245,7 @@ impl Malformed {
             Self::Host => "Host missing, repeated or invalid\n",
             Self::HostMismatch => "Host differs from the request target\n",
             Self::Target => "invalid request target\n",
+            Self::Underscore => "field name with an underscore\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Coding => "transfer coding other than chunked\n",
             Self::Line => "invalid line in the request head\n",
@@ -244,15 +262,19 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 25] = [
+    const ALL: [Fault; 29] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
+        Fault::BadRequest(Malformed::Underscore),
         Fault::BadRequest(Malformed::Framing),
         Fault::BadRequest(Malformed::Coding),
         Fault::BadRequest(Malformed::Line),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
+        Fault::Forbidden,
+        Fault::Unauthorized,
+        Fault::TooManyRequests,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,
         Fault::ContentTimeout,

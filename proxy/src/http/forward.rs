@@ -23,6 +23,8 @@ pub(super) struct Outgoing {
     /// Origin-form.
     pub(super) uri: Uri,
     pub(super) fields: HeaderMap,
+    /// The route's limit in place of the upstream's `timeouts.response`.
+    pub(super) response_timeout: Option<Duration>,
 }
 
 /// Content that goes with it.
@@ -135,7 +137,9 @@ async fn attempt(
     upload: &Upload,
     replay: Replay,
 ) -> Result<Exchange, Failed> {
-    let timeout = server.upstream.settings.timeouts.response;
+    let timeout = outgoing
+        .response_timeout
+        .unwrap_or(server.upstream.settings.timeouts.response);
     let mut body = body;
     let reuse = match replay {
         Replay::Possible => Reuse::Any,

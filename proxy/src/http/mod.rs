@@ -5,8 +5,10 @@ mod body;
 mod cached;
 mod connect;
 mod connection;
+mod course;
 mod fault;
 mod fields;
+mod filters;
 mod forward;
 mod framing;
 mod pipeline;
@@ -19,11 +21,17 @@ pub mod worker;
 
 use std::sync::Arc;
 
+pub use filters::{FileError, Filters};
+
 /// What a worker serves by: one immutable snapshot, replaced whole on reload. A request loads it once.
 #[derive(Debug)]
 pub struct Site {
+    /// Which requests are refused.
+    pub requests: crate::route::RequestSettings,
     /// Routes.
     pub routes: crate::route::Table,
+    /// What the routes need beside their settings.
+    pub filters: Filters,
     /// Upstreams; a route's `upstream` is an index into it.
     pub upstreams: Vec<Arc<crate::balance::Upstream>>,
     /// Detection rules.

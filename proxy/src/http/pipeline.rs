@@ -4,26 +4,29 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE,
+    HeaderName, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use super::activity::Http;
-use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
-use super::cached::{self, Consulted, Miss};
+use super::body::{Encoding, FromOrigin, RequestBody, ResponseBody, Upload};
+use super::cached::{self, Consulted, Miss, Place};
 use super::connection::Connection;
+use super::course::Course;
 use super::fault::{Fault, Malformed, Who};
 use super::fields::{self, Origin};
+use super::filters::{self, Page};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
 use super::served::Served;
-use super::target::Target;
-use super::worker::View;
+use super::target::{Target, with_query};
 use crate::cache::StoredResponse;
-use crate::route::RouteSettings;
+use crate::route::{Action, PathPattern, RouteSettings};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -35,6 +38,8 @@ pub(super) struct Answer {
 /// Its content.
 pub(super) enum AnswerContent {
     Empty,
+    /// weir's own.
+    Own(Bytes),
     /// And its length in bytes.
     Stored(Arc<StoredResponse>, u64),
     Origin(Box<FromOrigin>),
@@ -46,25 +51,88 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
-    let uri = request.uri.clone();
+    let (method, version) = (request.method.clone(), request.version);
+    let mut course = Course::new(&connection, request.uri.clone());
     let request_id = connection.worker.request_id();
     let mut served = Served::begin(&connection, &request, &request_id);
-    let outcome = answer(&connection, request, content, request_id, &mut served).await;
+    let outcome = answer(
+        &connection,
+        request,
+        content,
+        request_id,
+        &mut course,
+        &mut served,
+    )
+    .await;
     let fault = outcome.as_ref().err().copied();
-    let response = match outcome {
+    let mut response = match outcome {
         Ok(answer) => {
             served.decided(answer.status, None);
-            answer.into_response(served)
+            let mut response = answer.into_response(served);
+            encode(&mut response, &connection, &course, &method, version);
+            response
         }
-        Err(fault) => refuse(fault, connection.http(), served),
+        Err(fault) => refuse(fault, connection.http(), &course, served),
     };
+    finish(&mut response, &connection, &course, fault);
     connection
         .worker
-        .count(connection.source, uri.path(), response.status());
+        .count(connection.source, course.uri.path(), response.status());
     if let Some(fault) = fault {
         tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
     }
     Ok(response)
+}
+
+/// Puts the content in a coding that the client takes, if the route has it so. HTTP/1.0 cannot tell whole content of unknown
+/// length from a part of it.
+fn encode(
+    response: &mut Response<ResponseBody>,
+    connection: &Connection,
+    course: &Course,
+    method: &Method,
+    version: Version,
+) {
+    if version == Version::HTTP_10 || !course.route().is_some_and(|route| route.compress) {
+        return;
+    }
+    let worker = &connection.worker;
+    let status = response.status();
+    let start = |coding| {
+        if method == Method::HEAD {
+            // The fields that GET would have got, and nothing to code.
+            Some(None)
+        } else {
+            Encoding::new(coding, worker).map(Some)
+        }
+    };
+    let fields = response.headers_mut();
+    if let Some(Some(encoding)) = filters::prepare_coding(fields, status, course.coding, start) {
+        response.body_mut().encode(encoding);
+    }
+}
+
+/// What the route has to say of a response, whoever made it.
+fn finish(
+    response: &mut Response<ResponseBody>,
+    connection: &Connection,
+    course: &Course,
+    fault: Option<Fault>,
+) {
+    let Some(route) = course.route() else {
+        return;
+    };
+    let fields = response.headers_mut();
+    if let (Some(limit), Some(standing)) = (&route.limit, &course.standing) {
+        filters::announce(fields, limit, standing);
+    }
+    if let (Some(auth), Some(Fault::Unauthorized)) = (&route.basic_auth, fault) {
+        filters::challenge(fields, auth);
+    }
+    if !route.response_edits.is_empty() {
+        let values = course.values(&connection.client);
+        route.response_edits.apply(fields, &values);
+    }
 }
 
 async fn answer(
@@ -72,9 +140,73 @@ async fn answer(
     mut request: request::Parts,
     content: Incoming,
     request_id: HeaderValue,
+    course: &mut Course,
     served: &mut Served,
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
+    check(connection, &request)?;
+    course.find_route(&mut request)?;
+    course.admit(connection, &request)?;
+    let course = &*course;
+    let (Some(route), Some(target)) = (course.route(), &course.target) else {
+        return Err(Fault::DestinationNotFound);
+    };
+    if let (Some(auth), Some(index)) = (&route.basic_auth, course.route) {
+        let filters = &course.view.site.filters;
+        filters::authenticate(filters, index, auth, &mut request.headers).await?;
+    }
+    let upstream = match &route.action {
+        Action::Forward(upstream) => *upstream,
+        Action::Redirect(redirect) => {
+            return filters::redirect(redirect, &course.values(&connection.client));
+        }
+        Action::Respond(fixed) => return Ok(filters::respond(fixed)),
+    };
+    if route.compress && route.cache {
+        // What is stored is what every client can have: it is coded on the way out.
+        let identity = HeaderValue::from_static("identity");
+        request.headers.insert(ACCEPT_ENCODING, identity);
+    }
+    // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
+    let content = accept_content(connection, route, content)?;
+    let miss = if route.cache {
+        let scheme = connection.client.scheme;
+        let place = Place {
+            scheme,
+            target,
+            conditions: &route.pattern.fields,
+        };
+        match cached::consult(&connection.worker, &place, &request, content.size) {
+            Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
+            Consulted::Miss(miss) => Some(miss),
+        }
+    } else {
+        None
+    };
+    served.cache = miss.as_ref().map(Miss::status);
+    // What the route was found by, the origin sees: `Connection` must not take it away.
+    let conditions = route.pattern.fields.iter();
+    let kept: SmallVec<[_; 2]> = conditions
+        .filter(|(name, _)| fields::nominates(&request.headers, name))
+        .collect();
+    prepare(connection, &mut request, target, &content, request_id)?;
+    for (name, value) in kept {
+        request.headers.insert(name, value.clone());
+    }
+    edit_request(connection, route, course, &mut request.headers);
+    let outgoing = Outgoing {
+        uri: origin_form(&request.uri, course.path.as_deref())?,
+        method: request.method,
+        fields: request.headers,
+        response_timeout: route.response_timeout,
+    };
+    let worker = &connection.worker;
+    let exchange = forward(worker, &course.view, upstream, &outgoing, content, served).await?;
+    conclude(connection, route, target, exchange, miss, served)
+}
+
+/// Whether the request can be understood in one way only, and is one that weir serves.
+fn check(connection: &Connection, request: &request::Parts) -> Result<(), Fault> {
     connection.check_framing()?;
     check_method(&request.method)?;
     if !is_chunked_at_most(&request.headers) {
@@ -83,36 +215,26 @@ async fn answer(
     if request.headers.len() > connection.settings.limits.header_fields {
         return Err(Fault::FieldsTooMany);
     }
-    let target = Target::of(
-        &request.method,
-        &request.uri,
-        request.version,
-        &request.headers,
-    )?;
-    // One snapshot for the whole request, whatever is reloaded meanwhile.
-    let view = connection.worker.view();
-    let route = route(&view, &target, &request.uri)?;
-    // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
-    let content = accept_content(connection, content)?;
-    let miss = if route.cache {
-        let scheme = connection.client.scheme;
-        match cached::consult(&connection.worker, scheme, &target, &request, content.size) {
-            Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
-            Consulted::Miss(miss) => Some(miss),
-        }
-    } else {
-        None
-    };
-    served.cache = miss.as_ref().map(Miss::status);
-    prepare(connection, &mut request, &target, &content, request_id)?;
-    let outgoing = Outgoing {
-        uri: origin_form(&request.uri),
-        method: request.method,
-        fields: request.headers,
-    };
-    let worker = &connection.worker;
-    let exchange = forward(worker, &view, route.upstream, &outgoing, content, served).await?;
-    conclude(connection, route, &target, exchange, miss, served)
+    Ok(())
+}
+
+/// What the route adds to, changes in and takes from the fields for the origin.
+fn edit_request(
+    connection: &Connection,
+    route: &RouteSettings,
+    course: &Course,
+    fields: &mut HeaderMap,
+) {
+    if let (true, PathPattern::Prefix(prefix)) = (route.strip_prefix, &route.pattern.path)
+        && let Ok(prefix) = HeaderValue::from_str(prefix.trim_end_matches('/'))
+    {
+        // Without it the origin could not make references to itself.
+        fields.insert(X_FORWARDED_PREFIX, prefix);
+    }
+    if !route.request_edits.is_empty() {
+        let values = course.values(&connection.client);
+        route.request_edits.apply(fields, &values);
+    }
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
@@ -123,18 +245,15 @@ fn check_method(method: &Method) -> Result<(), Fault> {
     }
 }
 
-fn route<'a>(view: &'a View, target: &Target, uri: &Uri) -> Result<&'a RouteSettings, Fault> {
-    view.site
-        .routes
-        .find(&target.host, uri.path())
-        .map(|matched| matched.route)
-        .ok_or(Fault::DestinationNotFound)
-}
-
 /// Refuses content that is declared too large; what declares nothing is counted as it comes.
-fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content, Fault> {
+fn accept_content(
+    connection: &Connection,
+    route: &RouteSettings,
+    incoming: Incoming,
+) -> Result<Content, Fault> {
     let limits = &connection.settings.limits;
-    if incoming.size_hint().lower() > limits.body_bytes {
+    let bytes_max = route.content_bytes_max.unwrap_or(limits.body_bytes);
+    if incoming.size_hint().lower() > bytes_max {
         return Err(Fault::ContentTooLarge);
     }
     let size = if incoming.is_end_stream() {
@@ -143,12 +262,7 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
         Size::Some
     };
     let upload = Rc::new(Upload::default());
-    let body = RequestBody::new(
-        incoming,
-        limits.body_bytes,
-        limits.body_timeout,
-        Rc::clone(&upload),
-    );
+    let body = RequestBody::new(incoming, bytes_max, limits.body_timeout, Rc::clone(&upload));
     Ok(Content { body, upload, size })
 }
 
@@ -187,10 +301,16 @@ fn prepare(
     Ok(())
 }
 
-/// RFC 9112 §3.2.1: an origin server gets the path and query only.
-fn origin_form(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .map_or_else(Uri::default, |path| Uri::from(path.clone()))
+/// RFC 9112 §3.2.1: an origin server gets the path and query only; `path` in place of the URI's, if there is one.
+fn origin_form(uri: &Uri, path: Option<&str>) -> Result<Uri, Fault> {
+    let path_and_query = match path {
+        Some(path) => {
+            let joined = with_query(path.to_owned(), uri.query());
+            Some(joined.ok_or(Fault::BadRequest(Malformed::Target))?)
+        }
+        None => uri.path_and_query().cloned(),
+    };
+    Ok(path_and_query.map_or_else(Uri::default, Uri::from))
 }
 
 /// From the origin's response to the client's.
@@ -234,7 +354,9 @@ fn conclude(
         served.cache = Some(status);
         fill = filling;
     }
-    let timeout = lease.server.upstream.settings.timeouts.response;
+    let timeout = route
+        .response_timeout
+        .unwrap_or(lease.server.upstream.settings.timeouts.response);
     Ok(Answer {
         status: response.status,
         fields: response.headers,
@@ -266,6 +388,7 @@ impl Answer {
     fn into_response(self, served: Served) -> Response<ResponseBody> {
         let body = match self.content {
             AnswerContent::Empty => ResponseBody::empty(served),
+            AnswerContent::Own(content) => ResponseBody::own(content, served),
             AnswerContent::Stored(response, length) => {
                 ResponseBody::stored(response, length, served)
             }
@@ -279,16 +402,22 @@ impl Answer {
 }
 
 /// weir's own answer to a fault.
-fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody> {
+fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Response<ResponseBody> {
     served.decided(fault.status(), Some(fault));
     let cache = served.cache;
-    let mut response = Response::new(ResponseBody::text(fault.explanation(), served));
+    let filters = &course.view.site.filters;
+    let page = filters.page(course.route(), fault.status());
+    let Page {
+        content,
+        content_type,
+    } = page.cloned().unwrap_or_else(|| Page {
+        content: Bytes::from_static(fault.explanation().as_bytes()),
+        content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
+    });
+    let mut response = Response::new(ResponseBody::own(content, served));
     *response.status_mut() = fault.status();
     let fields = response.headers_mut();
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    fields.insert(CONTENT_TYPE, content_type);
     fields.insert(PROXY_STATUS, fault.proxy_status());
     if let Some(status) = cache {
         fields.insert(CACHE_STATUS, status.to_field());
@@ -306,4 +435,5 @@ fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody
     response
 }
 
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

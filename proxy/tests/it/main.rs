@@ -9,8 +9,11 @@
     reason = "tests: a panic is a failure, and deadlines of the harness read the clock"
 )]
 
+mod actions;
+mod auth;
 mod caching;
 mod client;
+mod compress;
 mod connections;
 mod content;
 mod drain;
@@ -18,7 +21,10 @@ mod failover;
 mod fields;
 mod framing;
 mod http2;
+mod limits;
 mod origin;
+mod paths;
 mod process;
+mod routing;
 mod tls;
 mod weir;

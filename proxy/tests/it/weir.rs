@@ -11,10 +11,12 @@ use weir::balance::{
     EjectSettings, ServerSettings, Upstream, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
-use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
+use weir::http::{Filters, Site};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
-use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
+use weir::route::{
+    ErrorPages, HostPattern, PathPattern, Pattern, RequestSettings, RouteSettings, Table,
+};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
 
 /// Longest any wait in these tests may take before it counts as a failure.
@@ -26,6 +28,10 @@ pub struct Setup {
     pub origins: Vec<SocketAddr>,
     pub timeouts: UpstreamTimeouts,
     pub connections: usize,
+    /// In place of the one route for everything on `a.test`.
+    pub routes: Option<Vec<RouteSettings>>,
+    pub requests: RequestSettings,
+    pub error_pages: ErrorPages,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
@@ -70,6 +76,9 @@ impl Setup {
                 idle: PATIENCE,
             },
             connections: 100,
+            routes: None,
+            requests: RequestSettings::default(),
+            error_pages: Vec::new(),
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -107,15 +116,18 @@ impl Setup {
             },
             timeouts: self.timeouts.clone(),
         };
+        let host = HostPattern::Exact("a.test".into());
+        let pattern = Pattern::new(host, PathPattern::Prefix("/".into()));
         let route = RouteSettings {
-            host: HostPattern::Exact("a.test".into()),
-            path: PathPattern::Prefix("/".into()),
-            upstream: 0,
             cache: self.cache,
             reveal_origin: self.reveal_origin,
+            ..RouteSettings::new(pattern, 0)
         };
+        let routes = self.routes.clone().unwrap_or_else(|| vec![route]);
         Site {
-            routes: Table::new(vec![route]),
+            requests: self.requests,
+            filters: Filters::load(&routes, &self.error_pages, None).unwrap(),
+            routes: Table::new(routes),
             upstreams: vec![Arc::new(Upstream::new(upstream, Instant::now()))],
             rules: Arc::new(Rules::new(self.rules.clone())),
             generation,
@@ -195,6 +207,16 @@ impl Drop for Weir {
             panic!("the worker panicked");
         }
     }
+}
+
+/// The routes of a configuration's text; `upstream = "app"` is the one there is.
+pub fn routes(text: &str) -> Vec<RouteSettings> {
+    let text = format!(
+        "[[listen]]\naddress = \"[::]:80\"\n[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]\n{text}"
+    );
+    let path = std::path::Path::new("weir.toml");
+    let settings = weir::config::parse(&text, path).unwrap_or_else(|e| panic!("{}", e.report()));
+    settings.routes
 }
 
 /// A rule that counts responses with `status`.

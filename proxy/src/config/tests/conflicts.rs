@@ -154,3 +154,68 @@ fn an_upstream_has_at_most_64_servers() {
     assert_eq!(told.problems.len(), 1);
     assert_eq!(told.problems[0].key, "upstream[1].servers[64]");
 }
+
+#[test]
+fn routes_that_differ_in_methods_or_headers_alone_are_different_routes() {
+    let settings = valid(&format!(
+        "{BASE}[[route]]\nmethods = [\"GET\"]\nupstream = \"app\"\n\
+         [[route]]\nheaders = {{ x-a = \"1\" }}\nupstream = \"app\""
+    ));
+    assert_eq!(settings.routes.len(), 3);
+    assert!(settings.warnings.is_empty());
+}
+
+#[test]
+fn a_route_that_is_never_taken_is_warned_of_with_both_places() {
+    let settings = valid(&format!(
+        "{BASE}[[route]]\nmethods = [\"GET\", \"PUT\"]\nupstream = \"app\"\n\
+         [[route]]\nmethods = [\"GET\"]\nupstream = \"app\""
+    ));
+    let told: Vec<_> = settings.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "route[2]: never taken: route[1] on line 8 takes every request that it would \
+             (hint: remove it, or change one of them)"
+        ]
+    );
+    assert_eq!(settings.warnings[0].line, 11);
+}
+
+#[test]
+fn conditions_of_routes_that_no_request_meets_are_refused() {
+    for (line, expected) in [
+        (
+            "methods = []",
+            "9: route[1].methods = []: no request has one of no methods \
+             (hint: write methods such as [\"GET\", \"HEAD\"], or remove it)",
+        ),
+        (
+            "methods = [\"get\"]",
+            "9: route[1].methods[0] = \"get\": methods are case-sensitive (hint: write \"GET\")",
+        ),
+        (
+            "headers = { x-a = \"1\", X-A = \"2\" }",
+            "9: route[1].headers: the same field twice: names of fields are case-insensitive \
+             (hint: remove one of them)",
+        ),
+        (
+            "headers = { \"x a\" = \"1\" }",
+            "9: route[1].headers.\"x a\" = \"1\": not the name of a field \
+             (hint: write it as in requests, such as x-tenant)",
+        ),
+        (
+            "headers = \"x\"",
+            "9: route[1].headers = \"x\": expected a table, found a string (hint: write headers = { … })",
+        ),
+        (
+            "path = \"~^a\"",
+            "9: route[1].path = \"~^a\": matches no path: every path begins with / (hint: write \"~^/a\")",
+        ),
+    ] {
+        assert_eq!(
+            report(&format!("[[route]]\n{line}\nupstream = \"app\"")),
+            expected
+        );
+    }
+}

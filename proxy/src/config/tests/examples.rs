@@ -9,7 +9,7 @@ use weir_common::settings::CookieMode;
 use super::{BASE, invalid, valid};
 use crate::config::load;
 use crate::net::Transport;
-use crate::route::{HostPattern, PathPattern};
+use crate::route::{Action, HostPattern, PathPattern};
 use crate::xdp::{Feed, Limits, Rate, Sanity};
 
 #[test]
@@ -182,8 +182,11 @@ fn the_minimal_file_gets_the_documented_defaults() {
     assert_eq!(upstream.eject.failures, 5);
     assert_eq!(upstream.limits.connections, 1000);
     assert_eq!(upstream.timeouts.connect, Duration::from_secs(1));
-    assert_eq!(settings.routes[0].host, HostPattern::Any);
-    assert_eq!(settings.routes[0].path, PathPattern::Prefix("/".into()));
+    assert_eq!(settings.routes[0].pattern.host, HostPattern::Any);
+    assert_eq!(
+        settings.routes[0].pattern.path,
+        PathPattern::Prefix("/".into())
+    );
     assert!(!settings.routes[0].cache);
     assert_eq!(settings.cache.memory, 256 << 20);
     assert_eq!(settings.cache.max_object, 64 << 20);
@@ -289,9 +292,9 @@ fn values_arrive_where_they_belong() {
     );
     assert_eq!(settings.upstreams[1].eject.duration, Duration::from_secs(5));
     let route = &settings.routes[0];
-    assert_eq!(route.host, HostPattern::Below("example.com".into()));
-    assert_eq!(route.path, PathPattern::Exact("/x".into()));
-    assert_eq!(route.upstream, 1);
+    assert_eq!(route.pattern.host, HostPattern::Below("example.com".into()));
+    assert_eq!(route.pattern.path, PathPattern::Exact("/x".into()));
+    assert_eq!(route.action, Action::Forward(1));
     assert!(route.cache && route.reveal_origin);
     assert_eq!(
         settings.cache.max_object,

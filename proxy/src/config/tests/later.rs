@@ -30,22 +30,6 @@ fn keys_of_later_versions_are_refused_as_such() {
             ],
         ),
         (
-            "[[route]]\npath = \"/x\"\nupstream = \"app\"",
-            &[
-                "methods = [\"GET\"]",
-                "headers = {}",
-                "redirect = {}",
-                "respond = {}",
-                "strip_prefix = false",
-                "rewrite = {}",
-                "request_headers = {}",
-                "response_headers = {}",
-                "limit = {}",
-                "max_body = 1",
-                "compress = true",
-            ],
-        ),
-        (
             "[cache]",
             &[
                 "disk = {}",
@@ -106,11 +90,6 @@ fn values_of_later_versions_are_refused_as_such() {
             "[[upstream]]\nname = \"b\"\nservers = [\"https://b\"]".to_owned(),
             10,
             "use http://",
-        ),
-        (
-            "[[route]]\npath = \"~^/a$\"\nupstream = \"app\"".to_owned(),
-            9,
-            "write a prefix such as \"/static/\", or \"=/exact\"",
         ),
         (
             rule("count = \"tls-failures\""),

@@ -6,6 +6,7 @@ mod conflicts;
 mod examples;
 mod files;
 mod later;
+mod routes;
 mod values;
 
 use std::path::Path;

@@ -39,8 +39,8 @@ fn keys_and_types_are_checked() {
         ),
         (
             // A key after a table belongs to that table.
-            "shield = 3",
-            "8: route[0].shield = 3: unknown key (hint: keys here: host, path, upstream, cache, reveal_origin)",
+            "[log]\nshield = 3",
+            "9: log.shield = 3: unknown key (hint: keys here: format, access, level)",
         ),
         (
             "[cache]\nmemory = true",

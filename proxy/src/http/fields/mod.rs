@@ -31,6 +31,11 @@ fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// Whether `Connection` nominates `name`.
+pub(super) fn nominates(fields: &HeaderMap, name: &HeaderName) -> bool {
+    tokens(fields, &CONNECTION).any(|token| token.eq_ignore_ascii_case(name.as_str()))
+}
+
 fn nominated(fields: &HeaderMap) -> Vec<HeaderName> {
     tokens(fields, &CONNECTION)
         .filter(|token| {

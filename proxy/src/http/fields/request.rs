@@ -44,6 +44,8 @@ impl Scheme {
 pub(in crate::http) struct Client {
     /// How it reached weir.
     pub(in crate::http) scheme: Scheme,
+    /// Its address; IPv4 as such.
+    pub(in crate::http) ip: IpAddr,
     /// `X-Forwarded-For`.
     address: HeaderValue,
     /// `for=…;proto=…` (RFC 7239 §4).
@@ -60,6 +62,7 @@ impl Client {
         };
         Self {
             scheme,
+            ip: address,
             address: HeaderValue::from_str(&address.to_string())
                 .expect("invariant: an address is ASCII"),
             forwarded: format!("for={node};proto={}", scheme.as_str()),

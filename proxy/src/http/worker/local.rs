@@ -47,6 +47,8 @@ pub(in crate::http) struct Worker {
     quiet: Notify,
     /// Bytes of responses on their way into the store.
     filling: Cell<u64>,
+    /// Responses that are being put in a content coding.
+    encoding: Cell<usize>,
     request_ids: Cell<u64>,
     request_id_seed: u64,
     date: RefCell<Dated>,
@@ -99,6 +101,7 @@ impl Worker {
             open: Cell::new(0),
             quiet: Notify::new(),
             filling: Cell::new(0),
+            encoding: Cell::new(0),
             request_ids: Cell::new(0),
             request_id_seed: seed.finish(),
             date: RefCell::new(Dated::at(clock::wall())),
@@ -165,6 +168,20 @@ impl Worker {
     /// Gives back what [`Self::reserve_fill`] granted.
     pub(in crate::http) fn release_fill(&self, bytes: u64) {
         self.filling.set(self.filling.get() - bytes);
+    }
+
+    /// Counts a response that is put in a content coding, if there may be one more.
+    pub(in crate::http) fn encoding_began(&self) -> bool {
+        let room = self.encoding.get() < ENCODING_MAX;
+        if room {
+            self.encoding.set(self.encoding.get() + 1);
+        }
+        room
+    }
+
+    /// Uncounts it.
+    pub(in crate::http) fn encoding_ended(&self) {
+        self.encoding.set(self.encoding.get() - 1);
     }
 
     /// When the drain began, if it has.
@@ -292,5 +309,7 @@ fn spread(number: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// Responses being put in a content coding, per worker: up to 1.5 MiB each. Further ones go out as they are.
+const ENCODING_MAX: usize = 256;
 /// Responses on their way into the store, per worker, unless a single one may be larger.
 const FILLING_BYTES_MAX: u64 = 64 << 20;
