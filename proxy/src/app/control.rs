@@ -13,6 +13,7 @@ use crate::xdp::{DropSample, ErrorKind, List, Maps, Shield, ShieldError};
 use crate::{clock, tls};
 
 use super::ConfigSource;
+use super::certificates;
 use super::detection::Tally;
 use super::feeds::Feeds;
 use super::host::Host;
@@ -67,6 +68,7 @@ pub(super) struct ControlPlane {
     pub(super) started: Instant,
     pub(super) state: Cell<api::State>,
     pub(super) drop_rate: RefCell<DropRate>,
+    certificates: RefCell<tls::Store>,
     /// Newest first, at most [`RECENT_SAMPLES`].
     samples: RefCell<VecDeque<DropSample>>,
 }
@@ -79,6 +81,7 @@ impl ControlPlane {
         shared: Shared,
         workers: &Workers,
         detection: Arc<Tally>,
+        certificates: tls::Store,
     ) -> Self {
         Self {
             source,
@@ -91,6 +94,14 @@ impl ControlPlane {
             state: Cell::new(api::State::Starting),
             drop_rate: RefCell::default(),
             samples: RefCell::default(),
+            certificates: RefCell::new(certificates),
+        }
+    }
+
+    /// Takes up certificate files that changed.
+    pub(super) fn refresh_certificates(&self) {
+        if let Some(fresh) = self.certificates.borrow_mut().refresh(clock::now()) {
+            self.shared.credentials.store(Arc::new(fresh));
         }
     }
 
@@ -191,7 +202,8 @@ impl ControlPlane {
             .load()
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
-        let tls = self.next_tls(&wanted)?;
+        let certificates = certificates::next(&self.certificates.borrow(), &wanted)
+            .map_err(|error| refused(error.to_string(), error.hint))?;
         if let Some(guard) = &self.guard {
             match guard.reconfigure(&wanted.shield) {
                 Ok(()) => guard.feeds.set(&wanted.shield.feeds),
@@ -203,9 +215,9 @@ impl ControlPlane {
                 Err(error) => return Err(refused(error.to_string(), error.hint)),
             }
         }
-        if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
-            shared.store(Arc::new(tls));
-        }
+        let credentials = certificates.credentials();
+        self.shared.credentials.store(Arc::new(credentials));
+        *self.certificates.borrow_mut() = certificates;
         let site = reload::next_site(&wanted, &self.shared.site.load());
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
@@ -219,18 +231,6 @@ impl ControlPlane {
         let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
         *self.settings.borrow_mut() = effective;
         Ok(reloaded)
-    }
-
-    fn next_tls(
-        &self,
-        wanted: &Settings,
-    ) -> Result<Option<rustls::ServerConfig>, api::ReloadFailed> {
-        if self.shared.tls.is_none() {
-            return Ok(None);
-        }
-        tls::server_config(&wanted.certificates)
-            .map(Some)
-            .map_err(|error| refused(error.to_string(), error.hint))
     }
 
     /// Runs `read` on the maps, or says that there are none.
@@ -353,6 +353,10 @@ impl Control for ControlPlane {
 
     fn upstreams(&self) -> api::Upstreams {
         super::status::upstreams(&self.shared.site.load())
+    }
+
+    fn certs(&self) -> api::Certificates {
+        certificates::to_api(&self.certificates.borrow(), clock::wall())
     }
 
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {

@@ -12,6 +12,7 @@
 //! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable
 //! [`Site`](crate::http::Site) that a reload replaces whole.
 
+mod certificates;
 mod control;
 mod detection;
 mod feeds;
@@ -36,6 +37,7 @@ use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
 use crate::xdp::{Replace, Shield};
 use crate::{admin, cache, clock, net, telemetry, tls};
+pub use certificates::{Finding, check as check_certificates};
 pub use tls::CertificateError;
 
 use control::{ControlPlane, Guard};
@@ -100,14 +102,14 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
     if let Some(address) = settings.admin.listen {
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
-    let tls = server_tls(&settings)?;
+    let certificates = certificates::load(&settings)?;
     let sockets = bind_all(&settings)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
         site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
-        tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
+        credentials: Arc::new(ArcSwap::from_pointee(certificates.credentials())),
         store: Arc::new(cache::Store::new(&settings.cache)),
         admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
@@ -123,7 +125,13 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         .transpose()?;
 
     let control = Rc::new(ControlPlane::new(
-        settings, source, guard, shared, &workers, detection,
+        settings,
+        source,
+        guard,
+        shared,
+        &workers,
+        detection,
+        certificates,
     ));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
@@ -169,8 +177,10 @@ async fn supervise(
 ) -> Ending {
     let mut upkeep = tokio::time::interval(UPKEEP);
     let mut sampling = tokio::time::interval(SAMPLING);
+    let mut watching = tokio::time::interval(certificates::WATCH);
     upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     sampling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    watching.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let guarded = control.is_guarded();
     loop {
         tokio::select! {
@@ -189,6 +199,7 @@ async fn supervise(
             },
             exit = workers.next_exit() => return Ending::WorkerLost(exit),
             _ = upkeep.tick(), if guarded => control.upkeep(),
+            _ = watching.tick() => control.refresh_certificates(),
             _ = sampling.tick(), if guarded => control.take_samples(),
         }
     }
@@ -224,18 +235,6 @@ async fn wind_down(
             bail!("{exit}; the others were drained")
         }
     }
-}
-
-/// Reads the certificates that `settings` name, as a start would.
-pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
-    tls::server_config(&settings.certificates).map(drop)
-}
-
-fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {
-    if settings.certificates.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(tls::server_config(&settings.certificates)?))
 }
 
 /// Lets connections in on all sockets.

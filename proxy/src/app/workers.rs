@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Settings;
 use crate::http::Site;
 use crate::http::worker::{self, Counters, Report, Stop};
-use crate::{cache, net, telemetry};
+use crate::{cache, net, telemetry, tls};
 
 /// What all workers share: immutable snapshots, sharded stores, queues.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) site: Arc<ArcSwap<Site>>,
-    pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    pub(super) credentials: Arc<ArcSwap<tls::Credentials>>,
     pub(super) store: Arc<cache::Store>,
     pub(super) admission: Arc<net::Admission>,
     pub(super) access: telemetry::AccessLog,
@@ -63,7 +63,7 @@ impl Workers {
                 index,
                 listeners: set.into_iter().zip(listen.iter().cloned()).collect(),
                 site: Arc::clone(&shared.site),
-                tls: shared.tls.clone(),
+                credentials: Arc::clone(&shared.credentials),
                 store: Arc::clone(&shared.store),
                 admission: Arc::clone(&shared.admission),
                 reports: reports.clone(),

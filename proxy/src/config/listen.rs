@@ -8,7 +8,7 @@ use super::reader::{Node, Table};
 use super::unique::Unique;
 use super::value::{self, Refusal};
 use crate::net::{ClientLimits, HttpVersions, ListenSettings, Transport};
-use crate::tls::CertificateSettings;
+use crate::tls::{CertificateSettings, ClientAuthMode, ClientAuthSettings, Sni};
 
 /// Keys of `[limits]` that come with a later version.
 const LIMITS_LATER: [&str; 2] = ["min_body_rate", "upgrades"];
@@ -39,13 +39,30 @@ pub(super) fn certificates(root: &mut Table<'_>) -> Vec<CertificateSettings> {
         });
         let key = table.required("key", "\"/etc/weir/example.key\"");
         let key: Option<PathBuf> = key.and_then(|node| node.read(value::absolute_path));
-        table.finish(&["names"]);
+        let names = table
+            .take("names")
+            .map_or_else(Vec::new, |node| certificate_names(&node));
+        table.finish(&[]);
         certificates.push(CertificateSettings {
             chain: chain.unwrap_or_default(),
             key: key.unwrap_or_default(),
+            names,
         });
     }
     certificates
+}
+
+/// What a certificate is served for; absent, its own names are.
+fn certificate_names(list: &Node<'_>) -> Vec<String> {
+    let nodes = list.list();
+    if nodes.is_empty() {
+        list.refuse(Refusal::invalid(
+            "a certificate without a name is served to nobody",
+            "write names, or remove the key: they are then the certificate's own",
+        ));
+    }
+    let names = nodes.iter().filter_map(|node| node.read(value::host_name));
+    names.collect()
 }
 
 /// `[[listen]]`, each with `limits` and what it overrides of them; and the addresses taken.
@@ -79,10 +96,12 @@ pub(super) fn listeners(
             |node| http_versions(&node),
         );
         let limits = own_limits(&mut table, limits);
+        let tls_settings = tls_settings(&mut table, transport);
         table.finish(&["proxy_protocol_from", "trust_forwarded_from"]);
         listeners.push(ListenSettings {
             address: address.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
             transport,
+            tls: tls_settings,
             http,
             limits,
         });
@@ -107,6 +126,53 @@ fn address(node: &Node<'_>, taken: &mut Unique<SocketAddr>) -> Option<SocketAddr
     }
     node.accept(taken.insert(address, node.key(), node.line()))?;
     Some(address)
+}
+
+/// Keys that mean something with TLS only.
+fn tls_settings(listener: &mut Table<'_>, transport: Transport) -> crate::tls::ListenerSettings {
+    if transport == Transport::Cleartext {
+        for key in ["sni", "client_auth"] {
+            if let Some(node) = listener.take(key) {
+                node.refuse(Refusal::conflict(
+                    "this listener does not speak TLS",
+                    "add tls = true, or remove it",
+                ));
+            }
+        }
+    }
+    let sni = listener.choice(
+        "sni",
+        Sni::Default,
+        &[("default", Sni::Default), ("strict", Sni::Strict)],
+        &[],
+    );
+    crate::tls::ListenerSettings {
+        sni,
+        client_auth: listener
+            .take("client_auth")
+            .and_then(|node| node.table())
+            .map(client_auth),
+    }
+}
+
+fn client_auth(mut table: Table<'_>) -> ClientAuthSettings {
+    let ca = table
+        .required("ca", "\"/etc/weir/clients.pem\"")
+        .and_then(|node| node.read(value::absolute_path));
+    let mode = table.required("mode", "\"required\"").and_then(|node| {
+        node.choice(
+            &[
+                ("required", ClientAuthMode::Required),
+                ("optional", ClientAuthMode::Optional),
+            ],
+            &[],
+        )
+    });
+    table.finish(&[]);
+    ClientAuthSettings {
+        ca: ca.unwrap_or_default(),
+        mode: mode.unwrap_or(ClientAuthMode::Required),
+    }
 }
 
 fn http_versions(node: &Node<'_>) -> HttpVersions {

@@ -85,10 +85,14 @@ fn listen_diff(
         let crate::net::ListenSettings {
             address,
             transport,
+            tls,
             http,
             limits: _,
         } = old;
-        *address == new.address && *transport == new.transport && *http == new.http
+        *address == new.address
+            && *transport == new.transport
+            && *tls == new.tls
+            && *http == new.http
     };
     let same = old.len() == new.len() && old.iter().zip(new).all(same_listener);
     named([("listen", !same), ("limits", same && old != new)])

@@ -14,8 +14,8 @@ use super::fault::Fault;
 use super::fields;
 use super::framing::Heads;
 use super::worker::Worker;
-use crate::clock;
 use crate::net::{ListenSettings, Observe};
+use crate::{clock, tls};
 
 /// State of one client connection.
 pub(super) struct Connection {
@@ -24,9 +24,18 @@ pub(super) struct Connection {
     /// Who is on the other side.
     pub(super) source: IpAddr,
     pub(super) client: fields::Client,
+    /// What the client asked for in the TLS handshake, if it named anything.
+    server_name: Option<ServerName>,
     pub(super) activity: Activity,
     /// HTTP/1 only.
     heads: RefCell<Heads>,
+}
+
+/// A name in SNI and what it got.
+pub(super) struct ServerName {
+    /// Lower case.
+    pub(super) name: Box<str>,
+    pub(super) served: tls::Served,
 }
 
 /// Why a connection ended.
@@ -53,12 +62,14 @@ impl Connection {
         client: fields::Client,
         source: IpAddr,
         http: Http,
+        server_name: Option<ServerName>,
     ) -> Self {
         Self {
             worker,
             settings,
             source,
             client,
+            server_name,
             activity: Activity::new(http, clock::now()),
             heads: RefCell::default(),
         }
@@ -66,6 +77,20 @@ impl Connection {
 
     pub(super) fn http(&self) -> Http {
         self.activity.http()
+    }
+
+    /// Refuses a request for `host` if the client asked for another one in the handshake and what it was shown is not for
+    /// this one: it might be meant for another listener, with other rules (RFC 9110 §7.4). A client that named nothing, or
+    /// a request that names no host, is not judged.
+    pub(super) fn check_host(&self, host: &str) -> Result<(), Fault> {
+        let is_right = self.server_name.as_ref().is_none_or(|asked| {
+            host.is_empty() || *asked.name == *host || asked.served.covers(host)
+        });
+        if is_right {
+            Ok(())
+        } else {
+            Err(Fault::Misdirected)
+        }
     }
 
     /// Refuses the request that began last if its head can be read in more than one way.

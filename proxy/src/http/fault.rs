@@ -12,6 +12,8 @@ pub(crate) enum Fault {
     ConnectUnsupported,
     /// `TRACE` shows what fields weir adds, so it is refused (RFC 9110 §9.3.8).
     TraceRefused,
+    /// A host that the certificate of this connection is not for (RFC 9110 §15.5.20).
+    Misdirected,
     /// More content than `body_bytes`.
     ContentTooLarge,
     /// More field lines than `header_fields`.
@@ -94,6 +96,7 @@ impl Fault {
             Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
             Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -119,6 +122,7 @@ impl Fault {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
+            Self::Misdirected => (REQUEST_DENIED, "wrong connection for this host\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
             Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
@@ -172,6 +176,7 @@ impl Fault {
             Self::BadRequest(_)
             | Self::ConnectUnsupported
             | Self::TraceRefused
+            | Self::Misdirected
             | Self::ContentTooLarge
             | Self::FieldsTooMany
             | Self::ContentTimeout
@@ -244,7 +249,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 25] = [
+    const ALL: [Fault; 26] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -253,6 +258,7 @@ mod tests {
         Fault::BadRequest(Malformed::Line),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
+        Fault::Misdirected,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,
         Fault::ContentTimeout,

@@ -89,6 +89,7 @@ async fn answer(
         request.version,
         &request.headers,
     )?;
+    connection.check_host(&target.host)?;
     // One snapshot for the whole request, whatever is reloaded meanwhile.
     let view = connection.worker.view();
     let route = route(&view, &target, &request.uri)?;

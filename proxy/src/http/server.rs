@@ -13,19 +13,19 @@ use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{FIRST_REQUEST_GRACE, Http};
-use super::connection::{Connection, End, drive};
-use super::fields::{Client, Scheme};
+use super::connection::{Connection, End, ServerName, drive};
+use super::fields::{Certificate, Client, Scheme};
 use super::pipeline::respond;
 use super::protocol::{LocalExecutor, http1_builder, http2_builder};
 use super::worker::{Worker, add};
+use crate::clock;
 use crate::net::{ClientStream, HttpVersions, ListenSettings, Permit, Transport};
-use crate::tls::Acceptor;
+use crate::tls::{Acceptor, Credentials, Identity};
 
 /// One listener's settings, made ready for serving.
 pub(super) struct Listener {
@@ -36,28 +36,25 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// `tls` is needed by listeners that speak it.
+    /// `credentials` are for listeners that speak TLS.
     pub(super) fn new(
         settings: Arc<ListenSettings>,
-        tls: Option<&Arc<ArcSwap<ServerConfig>>>,
-    ) -> io::Result<Self> {
-        let tls = match (settings.transport, tls) {
-            (Transport::Cleartext, _) => None,
-            (Transport::Tls, Some(shared)) => Some(Acceptor::new(shared, alpn(settings.http))),
-            (Transport::Tls, None) => {
-                let text = format!(
-                    "{} speaks TLS but there is no certificate",
-                    settings.address
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
+        credentials: &Arc<ArcSwap<Credentials>>,
+    ) -> Self {
+        let tls = match settings.transport {
+            Transport::Cleartext => None,
+            Transport::Tls => Some(Acceptor::new(
+                credentials,
+                settings.tls.clone(),
+                alpn(settings.http),
+            )),
         };
-        Ok(Self {
+        Self {
             http1: http1_builder(&settings),
             http2: http2_builder(&settings),
             tls,
             settings,
-        })
+        }
     }
 
     /// Serves one accepted socket to its end.
@@ -85,21 +82,50 @@ impl Listener {
         stream: TcpStream,
         peer: SocketAddr,
     ) {
-        let handshake = tls.current().accept(stream);
-        let timeout = self.settings.limits.handshake_timeout;
-        let Ok(Ok(stream)) = tokio::time::timeout(timeout, handshake).await else {
+        let Some((stream, hello)) = self.handshake(tls, stream).await else {
             add(&worker.counters.handshakes_failed);
             return;
         };
         add(&worker.counters.handshakes);
-        let http = match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Http::Two,
-            Some(_) => Http::One,
-            None if self.settings.http.http1 => Http::One,
-            None => Http::Two,
-        };
-        let connection = self.connection(worker, peer, Scheme::Https, http);
+        let connection = self.connection(worker, peer, Scheme::Https, hello);
         self.serve_http(stream, Bytes::new(), connection).await;
+    }
+
+    /// `None`: failed, or too slow.
+    async fn handshake(
+        &self,
+        tls: &Acceptor,
+        stream: TcpStream,
+    ) -> Option<(TlsStream<TcpStream>, Hello)> {
+        let offer = tls.current()?;
+        let handshake = offer.acceptor.accept(stream);
+        let timeout = self.settings.limits.handshake_timeout;
+        let stream = tokio::time::timeout(timeout, handshake).await.ok()?.ok()?;
+        let session = stream.get_ref().1;
+        let identity = match session.peer_certificates().and_then(<[_]>::first) {
+            Some(leaf) => Some(Identity::of(leaf)?),
+            None => None,
+        };
+        if identity
+            .as_ref()
+            .is_some_and(|identity| identity.is_expired(clock::wall()))
+        {
+            return None;
+        }
+        let hello = Hello {
+            http: match session.alpn_protocol() {
+                Some(b"h2") => Http::Two,
+                Some(_) => Http::One,
+                None if self.settings.http.http1 => Http::One,
+                None => Http::Two,
+            },
+            server_name: session.server_name().map(|name| ServerName {
+                name: name.into(),
+                served: tls.served(&offer, Some(name)),
+            }),
+            certificate: identity.as_ref().map(Certificate::new),
+        };
+        Some((stream, hello))
     }
 
     async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
@@ -111,7 +137,7 @@ impl Listener {
                 None => return,
             },
         };
-        let connection = self.connection(worker, peer, Scheme::Http, http);
+        let connection = self.connection(worker, peer, Scheme::Http, Hello::cleartext(http));
         self.serve_http(stream, read_ahead, connection).await;
     }
 
@@ -138,15 +164,16 @@ impl Listener {
         worker: Rc<Worker>,
         peer: SocketAddr,
         scheme: Scheme,
-        http: Http,
+        hello: Hello,
     ) -> Rc<Connection> {
         let source = peer.ip().to_canonical();
         Rc::new(Connection::new(
             worker,
             Arc::clone(&self.settings),
-            Client::new(source, scheme),
+            Client::new(source, scheme).with_certificate(hello.certificate),
             source,
-            http,
+            hello.http,
+            hello.server_name,
         ))
     }
 
@@ -174,6 +201,23 @@ impl Listener {
             }
         };
         note(&end, &connection);
+    }
+}
+
+/// What is known of a connection before its first request.
+struct Hello {
+    http: Http,
+    server_name: Option<ServerName>,
+    certificate: Option<Certificate>,
+}
+
+impl Hello {
+    fn cleartext(http: Http) -> Self {
+        Self {
+            http,
+            server_name: None,
+            certificate: None,
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct ListenSettings {
     pub address: SocketAddr,
     /// TLS or cleartext.
     pub transport: Transport,
+    /// What a listener that speaks TLS makes of the certificates.
+    pub tls: crate::tls::ListenerSettings,
     /// Protocols offered (ALPN on TLS, preface sniffing on cleartext).
     pub http: HttpVersions,
     /// `[limits]`, overridden by the listener's own.

@@ -10,6 +10,7 @@
 )]
 
 mod caching;
+mod certificates;
 mod client;
 mod connections;
 mod content;

@@ -193,14 +193,15 @@ fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
     let pair = || rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
     fs::write(scratch.path("chain.pem"), pair().cert.pem()).unwrap();
     fs::write(scratch.path("key.pem"), pair().signing_key.serialize_pem()).unwrap();
-    for (chain, key, part) in [
-        ("none.pem", "key.pem", "none.pem: cannot be read"),
+    for (chain, key, part, checked) in [
+        ("none.pem", "key.pem", "none.pem: cannot be read", 0),
         (
             "chain.pem",
             "key.pem",
             "key.pem: is not the key of the certificate in",
+            2,
         ),
-        ("key.pem", "key.pem", "key.pem: holds no certificate"),
+        ("key.pem", "key.pem", "key.pem: holds no certificate", 2),
     ] {
         let (chain, key) = (scratch.path(chain), scratch.path(key));
         let (chain, key) = (chain.display(), key.display());
@@ -213,10 +214,42 @@ fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
             "{stderr}"
         );
         let (code, stderr) = scratch.outcome("check");
-        assert_eq!(code, 0, "the configuration is valid: {stderr}");
+        assert_eq!(code, checked, "{stderr}");
+        let begin = if checked == 0 { "note: " } else { "error: " };
         assert!(
-            stderr.starts_with("note: ") && stderr.contains(part),
+            stderr.starts_with(begin) && stderr.contains(part),
             "{stderr}"
         );
     }
+}
+
+#[test]
+fn a_certificate_that_is_replaced_is_taken_up_and_a_broken_one_shows() {
+    let scratch = Scratch::new();
+    let put = |name: &str| {
+        let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        fs::write(scratch.path("chain.pem"), pair.cert.pem()).unwrap();
+        fs::write(scratch.path("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    };
+    put("one.test");
+    let (chain, key) = (scratch.path("chain.pem"), scratch.path("key.pem"));
+    let (chain, key) = (chain.display(), key.display());
+    let files = format!("[[certificate]]\nchain = \"{chain}\"\nkey = \"{key}\"\n");
+    scratch.configure(&free(), &files);
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    told(&supervisor);
+    let certs = || {
+        let output = scratch.weir("certs").output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(certs().contains("one.test"), "{}", certs());
+    put("two.test");
+    crate::weir::until("the new one is in use", || certs().contains("two.test"));
+    fs::write(scratch.path("key.pem"), "").unwrap();
+    crate::weir::until("the broken one is shown", || {
+        let shown = certs();
+        shown.contains("two.test") && shown.contains("key.pem: holds no private key")
+    });
 }

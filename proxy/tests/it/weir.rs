@@ -16,6 +16,7 @@ use weir::http::worker::{Context, Counters, Report, Stop, run};
 use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
 use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
+use weir::tls::Credentials;
 
 /// Longest any wait in these tests may take before it counts as a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +31,9 @@ pub struct Setup {
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
     pub versions: HttpVersions,
-    pub tls: Option<rustls::ServerConfig>,
+    pub credentials: Option<Credentials>,
+    /// What the listener makes of them.
+    pub tls: weir::tls::ListenerSettings,
     pub access: AccessTarget,
 }
 
@@ -39,7 +42,7 @@ pub struct Weir {
     pub address: SocketAddr,
     pub site: Arc<ArcSwap<Site>>,
     pub store: Arc<weir::cache::Store>,
-    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    pub credentials: Arc<ArcSwap<Credentials>>,
     pub counters: Arc<Counters>,
     pub reports: Receiver<Report>,
     pub access: AccessLog,
@@ -77,7 +80,8 @@ impl Setup {
                 http1: true,
                 http2: true,
             },
-            tls: None,
+            credentials: None,
+            tls: weir::tls::ListenerSettings::default(),
             access: AccessTarget::Off,
         }
     }
@@ -124,7 +128,7 @@ impl Setup {
 
     pub fn start(self) -> Weir {
         let site = Arc::new(ArcSwap::from_pointee(self.site(1)));
-        let transport = if self.tls.is_some() {
+        let transport = if self.credentials.is_some() {
             Transport::Tls
         } else {
             Transport::Cleartext
@@ -132,6 +136,7 @@ impl Setup {
         let settings = Arc::new(ListenSettings {
             address: "127.0.0.1:0".parse().unwrap(),
             transport,
+            tls: self.tls,
             http: self.versions,
             limits: self.limits,
         });
@@ -146,12 +151,16 @@ impl Setup {
         let (report, reports) = sync_channel(64);
         let access = AccessLog::start(&self.access, Format::Json).unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
-        let tls = self.tls.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
+        let credentials = self.credentials.unwrap_or_else(|| {
+            let nothing = weir::tls::Store::load(&[], [], Instant::now()).unwrap();
+            nothing.credentials()
+        });
+        let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let context = Context {
             index: 0,
             listeners: vec![(socket, settings)],
             site: Arc::clone(&site),
-            tls: tls.clone(),
+            credentials: Arc::clone(&credentials),
             store: Arc::clone(&store),
             admission: Arc::new(Admission::new(1)),
             reports: report,
@@ -164,7 +173,7 @@ impl Setup {
             address,
             site,
             store,
-            tls,
+            credentials,
             counters,
             reports,
             access,

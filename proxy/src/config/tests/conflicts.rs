@@ -25,6 +25,14 @@ fn values_that_clash_are_told_with_both_places() {
              (hint: add a [[certificate]] with chain and key)",
         ),
         (
+            "[[listen]]\naddress = \"[::]:81\"\nsni = \"strict\"",
+            "10: listen[1].sni = \"strict\": this listener does not speak TLS (hint: add tls = true, or remove it)",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:81\"\nclient_auth = { ca = \"/c\", mode = \"required\" }",
+            "10: listen[1].client_auth: this listener does not speak TLS (hint: add tls = true, or remove it)",
+        ),
+        (
             "[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]",
             "9: upstream[1].name = \"app\": the same as upstream[0].name on line 4 \
              (hint: remove or change one of them)",

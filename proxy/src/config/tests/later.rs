@@ -15,10 +15,6 @@ fn keys_of_later_versions_are_refused_as_such() {
             &["proxy_protocol_from = []", "trust_forwarded_from = []"],
         ),
         (
-            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"",
-            &["names = []"],
-        ),
-        (
             "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]",
             &[
                 "hash_on = \"uri\"",

@@ -9,6 +9,7 @@ use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
+use super::identity::{CERTIFICATE_FIELDS, Certificate};
 use super::{remove_forbidden_trailers, remove_hop_by_hop, tokens};
 use crate::http::fault::Fault;
 
@@ -48,6 +49,8 @@ pub(in crate::http) struct Client {
     address: HeaderValue,
     /// `for=…;proto=…` (RFC 7239 §4).
     forwarded: String,
+    /// Shown in the TLS handshake and verified.
+    certificate: Option<Certificate>,
 }
 
 impl Client {
@@ -63,6 +66,15 @@ impl Client {
             address: HeaderValue::from_str(&address.to_string())
                 .expect("invariant: an address is ASCII"),
             forwarded: format!("for={node};proto={}", scheme.as_str()),
+            certificate: None,
+        }
+    }
+
+    /// Which has shown `certificate`.
+    pub(in crate::http) fn with_certificate(self, certificate: Option<Certificate>) -> Self {
+        Self {
+            certificate,
+            ..self
         }
     }
 }
@@ -81,10 +93,13 @@ pub(in crate::http) fn to_origin(
     }
     let wants_trailers = tokens(fields, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     remove_hop_by_hop(fields);
-    for name in &UNTRUSTED {
+    for name in UNTRUSTED.iter().chain(&CERTIFICATE_FIELDS) {
         fields.remove(name);
     }
     remove_underscored(fields);
+    if let Some(certificate) = &client.certificate {
+        certificate.insert(fields);
+    }
     fields.insert(HOST, authority.clone());
     if wants_trailers {
         // RFC 9110 §10.1.4: a sender of TE nominates it.
@@ -124,10 +139,11 @@ pub(in crate::http) fn join_cookie_crumbs(fields: &mut HeaderMap) {
 /// Removes from a request's trailers what the origin must not see there.
 pub(in crate::http) fn trailers_to_origin(trailers: &mut HeaderMap) {
     remove_forbidden_trailers(trailers);
-    for name in UNTRUSTED
-        .iter()
-        .chain(&[X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST])
-    {
+    for name in UNTRUSTED.iter().chain(&CERTIFICATE_FIELDS).chain(&[
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_HOST,
+    ]) {
         trailers.remove(name);
     }
     remove_underscored(trailers);

@@ -28,8 +28,8 @@ pub struct Context {
     pub listeners: Vec<(std::net::TcpListener, Arc<crate::net::ListenSettings>)>,
     /// The current site.
     pub site: Arc<ArcSwap<Site>>,
-    /// The current TLS settings (certificates by name); `None` when no listener speaks TLS.
-    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    /// Certificates and what else TLS needs, as they are now.
+    pub credentials: Arc<ArcSwap<crate::tls::Credentials>>,
     /// The cache, shared by all workers.
     pub store: Arc<crate::cache::Store>,
     /// Connections per listener and source, over all workers.
@@ -101,11 +101,11 @@ pub fn run(context: Context) -> io::Result<()> {
 async fn serve(mut context: Context) -> io::Result<()> {
     let listeners = std::mem::take(&mut context.listeners);
     let mut stop = context.stop.clone();
-    let tls = context.tls.clone();
+    let credentials = Arc::clone(&context.credentials);
     let worker = Rc::new(Worker::new(context));
     let mut accepting = JoinSet::new();
     for (number, (socket, settings)) in listeners.into_iter().enumerate() {
-        let listener = Rc::new(Listener::new(settings, tls.as_ref())?);
+        let listener = Rc::new(Listener::new(settings, &credentials));
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let accept = accept::run(Rc::clone(&worker), number, socket, listener, stop.clone());
         accepting.spawn_local(accept);
