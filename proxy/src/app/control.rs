@@ -6,17 +6,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::admin::{Control, Failure, FailureKind, api, view};
 use crate::config::{self, Settings};
 use crate::http::worker::Counters;
 use crate::xdp::{DropSample, ErrorKind, List, Maps, Shield, ShieldError};
-use crate::{clock, tls};
+use crate::{clock, net, tls};
 
 use super::ConfigSource;
 use super::certificates;
 use super::detection::Tally;
 use super::feeds::Feeds;
 use super::host::Host;
+use super::listeners;
 use super::rates::DropRate;
 use super::reload;
 use super::sweep::Sweep;
@@ -69,6 +72,8 @@ pub(super) struct ControlPlane {
     pub(super) state: Cell<api::State>,
     pub(super) drop_rate: RefCell<DropRate>,
     certificates: RefCell<tls::Store>,
+    /// What workers listen on.
+    listeners: watch::Sender<Vec<Arc<net::Listener>>>,
     /// Newest first, at most [`RECENT_SAMPLES`].
     samples: RefCell<VecDeque<DropSample>>,
 }
@@ -95,6 +100,7 @@ impl ControlPlane {
             drop_rate: RefCell::default(),
             samples: RefCell::default(),
             certificates: RefCell::new(certificates),
+            listeners: workers.listeners(),
         }
     }
 
@@ -202,6 +208,13 @@ impl ControlPlane {
             .load()
             .map_err(|invalid| refused_file(&invalid))?;
         let mut needs_restart = self.settings.borrow().diff(&wanted);
+        let listeners = listeners::Change::prepare(
+            &self.listeners.borrow(),
+            &wanted.listen,
+            self.counters.len(),
+        );
+        let listeners = listeners
+            .map_err(|error| refused(error.to_string(), "choose another `address`".to_owned()))?;
         let certificates = certificates::next(&self.certificates.borrow(), &wanted)
             .map_err(|error| refused(error.to_string(), error.hint))?;
         if let Some(guard) = &self.guard {
@@ -218,6 +231,7 @@ impl ControlPlane {
         let credentials = certificates.credentials();
         self.shared.credentials.store(Arc::new(credentials));
         *self.certificates.borrow_mut() = certificates;
+        self.listeners.send_replace(listeners.apply());
         let site = reload::next_site(&wanted, &self.shared.site.load());
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),

@@ -17,6 +17,7 @@ mod control;
 mod detection;
 mod feeds;
 mod host;
+mod listeners;
 mod rates;
 mod reload;
 mod status;
@@ -36,7 +37,7 @@ use tokio::sync::watch;
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
 use crate::xdp::{Replace, Shield};
-use crate::{admin, cache, clock, net, telemetry, tls};
+use crate::{admin, cache, clock, telemetry, tls};
 pub use certificates::{Finding, check as check_certificates};
 pub use tls::CertificateError;
 
@@ -103,7 +104,7 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
     let certificates = certificates::load(&settings)?;
-    let sockets = bind_all(&settings)?;
+    let bound = listeners::bind(&settings.listen, settings.process.workers)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
@@ -111,13 +112,13 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         site: Arc::new(ArcSwap::from_pointee(reload::first_site(&settings))),
         credentials: Arc::new(ArcSwap::from_pointee(certificates.credentials())),
         store: Arc::new(cache::Store::new(&settings.cache)),
-        admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
     };
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;
-    let sockets = listen_all(&settings, sockets)?;
-    let mut workers = Workers::start(&settings, sockets, &shared, &reports)?;
+    let listeners = listeners::listen(bound)?;
+    let count = settings.process.workers;
+    let mut workers = Workers::start(count, listeners, &shared, &reports)?;
     drop(reports);
 
     let guard = shield
@@ -235,38 +236,6 @@ async fn wind_down(
             bail!("{exit}; the others were drained")
         }
     }
-}
-
-/// Lets connections in on all sockets.
-fn listen_all(
-    settings: &Settings,
-    sets: Vec<Vec<net::Bound>>,
-) -> anyhow::Result<Vec<Vec<std::net::TcpListener>>> {
-    let listen = |set: Vec<net::Bound>| set.into_iter().map(net::Bound::listen).collect();
-    let sets: std::io::Result<Vec<Vec<_>>> = sets.into_iter().map(listen).collect();
-    for listen in &settings.listen {
-        let http: Vec<_> = listen.http.names().collect();
-        tracing::info!(
-            address = %listen.address,
-            tls = listen.transport == net::Transport::Tls,
-            http = http.join(", "),
-            "listening"
-        );
-    }
-    sets.context("cannot listen")
-}
-
-/// One set of sockets per worker, one socket per listener in each.
-fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<net::Bound>>> {
-    let count = settings.process.workers;
-    let mut sets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-    for listen in &settings.listen {
-        let sockets = net::bind(listen, count)?;
-        for (set, socket) in sets.iter_mut().zip(sockets) {
-            set.push(socket);
-        }
-    }
-    Ok(sets)
 }
 
 fn attach_shield(settings: &Settings, replace: Replace) -> anyhow::Result<Option<Shield>> {

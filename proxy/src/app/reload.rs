@@ -28,7 +28,6 @@ pub(super) fn next_site(settings: &Settings, current: &Site) -> Site {
 pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     Settings {
         process: current.process.clone(),
-        listen: current.listen.clone(),
         cache: current.cache.clone(),
         admin: current.admin.clone(),
         log: current.log.clone(),

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::reader::{Node, Table};
 use super::unique::Unique;
 use super::value::{self, Refusal};
-use crate::net::{ClientLimits, HttpVersions, ListenSettings, Transport};
+use crate::net::{ClientLimits, HttpVersions, ListenSettings, Networks, Transport};
 use crate::tls::{CertificateSettings, ClientAuthMode, ClientAuthSettings, Sni};
 
 /// Keys of `[limits]` that come with a later version.
 const LIMITS_LATER: [&str; 2] = ["min_body_rate", "upgrades"];
+/// They are looked through one by one.
+const NETWORKS_MAX: usize = 256;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// Shortest timeout towards a client: below it, distance alone makes honest clients fail.
@@ -97,11 +99,15 @@ pub(super) fn listeners(
         );
         let limits = own_limits(&mut table, limits);
         let tls_settings = tls_settings(&mut table, transport);
-        table.finish(&["proxy_protocol_from", "trust_forwarded_from"]);
+        let proxy_protocol_from = networks(&mut table, "proxy_protocol_from");
+        let trust_forwarded_from = networks(&mut table, "trust_forwarded_from");
+        table.finish(&[]);
         listeners.push(ListenSettings {
             address: address.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
             transport,
             tls: tls_settings,
+            proxy_protocol_from,
+            trust_forwarded_from,
             http,
             limits,
         });
@@ -126,6 +132,19 @@ fn address(node: &Node<'_>, taken: &mut Unique<SocketAddr>) -> Option<SocketAddr
     }
     node.accept(taken.insert(address, node.key(), node.line()))?;
     Some(address)
+}
+
+/// `/0` is fine here: a listener that only balancers reach may trust everybody.
+fn networks(listener: &mut Table<'_>, key: &'static str) -> Networks {
+    let nodes = listener.list(key);
+    if let Some(extra) = nodes.get(NETWORKS_MAX) {
+        extra.refuse(Refusal::invalid(
+            format!("there can be at most {NETWORKS_MAX} networks here"),
+            "name wider ones",
+        ));
+    }
+    let networks = nodes.iter().filter_map(|node| node.read(value::network));
+    Networks::new(networks.collect())
 }
 
 /// Keys that mean something with TLS only.

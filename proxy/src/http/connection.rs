@@ -1,6 +1,6 @@
 //! One client connection: what its byte stream, its requests and its driver share, and the driver.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::activity::{Activity, Due, Ending, Http, Verdict};
 use super::fault::Fault;
-use super::fields;
+use super::fields::{self, Told};
 use super::framing::Heads;
 use super::worker::Worker;
 use crate::net::{ListenSettings, Observe};
@@ -23,10 +25,13 @@ pub(super) struct Connection {
     pub(super) settings: Arc<ListenSettings>,
     /// Who is on the other side.
     pub(super) source: IpAddr,
-    pub(super) client: fields::Client,
+    pub(super) client: Rc<fields::Client>,
+    /// Whether `source` may say for whom it asks.
+    is_trusted: bool,
     /// What the client asked for in the TLS handshake, if it named anything.
     server_name: Option<ServerName>,
     pub(super) activity: Activity,
+    retired: Rc<Cell<Option<Instant>>>,
     /// HTTP/1 only.
     heads: RefCell<Heads>,
 }
@@ -36,6 +41,17 @@ pub(super) struct ServerName {
     /// Lower case.
     pub(super) name: Box<str>,
     pub(super) served: tls::Served,
+}
+
+/// What is known of a connection before its first request.
+pub(super) struct Opened {
+    /// Who is on the other side, or behind a balancer that passes TCP on.
+    pub(super) source: IpAddr,
+    pub(super) client: fields::Client,
+    pub(super) http: Http,
+    pub(super) server_name: Option<ServerName>,
+    /// Since when its listener wants it to go.
+    pub(super) retired: Rc<Cell<Option<Instant>>>,
 }
 
 /// Why a connection ended.
@@ -56,27 +72,43 @@ pub(super) trait Serve: Future<Output = hyper::Result<()>> {
 }
 
 impl Connection {
-    pub(super) fn new(
-        worker: Rc<Worker>,
-        settings: Arc<ListenSettings>,
-        client: fields::Client,
-        source: IpAddr,
-        http: Http,
-        server_name: Option<ServerName>,
-    ) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, settings: Arc<ListenSettings>, opened: Opened) -> Self {
+        let Opened {
+            source,
+            client,
+            http,
+            server_name,
+            retired,
+        } = opened;
         Self {
+            is_trusted: settings.trust_forwarded_from.contains(source),
             worker,
             settings,
             source,
-            client,
+            client: Rc::new(client),
             server_name,
             activity: Activity::new(http, clock::now()),
+            retired,
             heads: RefCell::default(),
         }
     }
 
+    /// When the worker, or this connection's listener, began to drain.
+    fn drain_since(&self) -> Option<Instant> {
+        self.worker.drain_since().or(self.retired.get())
+    }
+
     pub(super) fn http(&self) -> Http {
         self.activity.http()
+    }
+
+    /// Who sent a request with these fields: who is on the other side, or for whom that one asks if it is trusted.
+    pub(super) fn client_of(&self, fields: &HeaderMap) -> Result<Rc<fields::Client>, Fault> {
+        if !self.is_trusted {
+            return Ok(Rc::clone(&self.client));
+        }
+        let told = Told::read(self.source, &self.settings.trust_forwarded_from, fields)?;
+        Ok(Rc::new(self.client.behind(told)))
     }
 
     /// Refuses a request for `host` if the client asked for another one in the handshake and what it was shown is not for
@@ -120,7 +152,7 @@ pub(super) async fn drive<S: Serve>(mut serve: Pin<&mut S>, connection: &Connect
             if let Poll::Ready(outcome) = serve.as_mut().poll(context) {
                 return Poll::Ready(End::Done(outcome));
             }
-            ending.drain_since = connection.worker.drain_since();
+            ending.drain_since = connection.drain_since();
             let asked = ending.shutdown_since.is_some();
             if asked || !connection.activity.drains(&ending) {
                 match deadline.poll(context, &ending) {

@@ -63,6 +63,8 @@ pub(crate) enum Malformed {
     Framing,
     /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
     Coding,
+    /// What a trusted hop says of the client cannot be read, or contradicts itself (RFC 7239).
+    Forwarded,
     /// RFC 9112 §2.2, §5.2: a line end or fold that others read differently.
     Line,
 }
@@ -235,6 +237,7 @@ impl Malformed {
             Self::Target => "invalid request target\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Coding => "transfer coding other than chunked\n",
+            Self::Forwarded => "invalid forwarding fields\n",
             Self::Line => "invalid line in the request head\n",
         }
     }
@@ -249,13 +252,14 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 26] = [
+    const ALL: [Fault; 27] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
         Fault::BadRequest(Malformed::Framing),
         Fault::BadRequest(Malformed::Coding),
         Fault::BadRequest(Malformed::Line),
+        Fault::BadRequest(Malformed::Forwarded),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
         Fault::Misdirected,

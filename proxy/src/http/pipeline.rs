@@ -17,7 +17,7 @@ use super::body::{FromOrigin, RequestBody, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss};
 use super::connection::Connection;
 use super::fault::{Fault, Malformed, Who};
-use super::fields::{self, Origin};
+use super::fields::{self, Client, Origin, Scheme};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
 use super::served::Served;
 use super::target::Target;
@@ -47,9 +47,26 @@ pub(super) async fn respond(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
     let uri = request.uri.clone();
-    let request_id = connection.worker.request_id();
-    let mut served = Served::begin(&connection, &request, &request_id);
-    let outcome = answer(&connection, request, content, request_id, &mut served).await;
+    let identified = connection.client_of(&request.headers);
+    let client = identified.as_ref().unwrap_or(&connection.client);
+    let client = Rc::clone(client);
+    let request_id = client.request_id.clone();
+    let request_id = request_id.unwrap_or_else(|| connection.worker.request_id());
+    let mut served = Served::begin(&connection, client.address, &request, &request_id);
+    let outcome = match identified {
+        Ok(_) => {
+            answer(
+                &connection,
+                &client,
+                request,
+                content,
+                request_id,
+                &mut served,
+            )
+            .await
+        }
+        Err(fault) => Err(fault),
+    };
     let fault = outcome.as_ref().err().copied();
     let response = match outcome {
         Ok(answer) => {
@@ -60,15 +77,16 @@ pub(super) async fn respond(
     };
     connection
         .worker
-        .count(connection.source, uri.path(), response.status());
+        .count(client.address, uri.path(), response.status());
     if let Some(fault) = fault {
-        tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
+        tracing::debug!(client = %client.address, error = fault.name(), "request failed");
     }
     Ok(response)
 }
 
 async fn answer(
     connection: &Rc<Connection>,
+    client: &Client,
     mut request: request::Parts,
     content: Incoming,
     request_id: HeaderValue,
@@ -96,7 +114,7 @@ async fn answer(
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, content)?;
     let miss = if route.cache {
-        let scheme = connection.client.scheme;
+        let scheme = client.scheme;
         match cached::consult(&connection.worker, scheme, &target, &request, content.size) {
             Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
             Consulted::Miss(miss) => Some(miss),
@@ -105,7 +123,14 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
-    prepare(connection, &mut request, &target, &content, request_id)?;
+    prepare(
+        connection,
+        client,
+        &mut request,
+        &target,
+        &content,
+        request_id,
+    )?;
     let outgoing = Outgoing {
         uri: origin_form(&request.uri),
         method: request.method,
@@ -113,7 +138,15 @@ async fn answer(
     };
     let worker = &connection.worker;
     let exchange = forward(worker, &view, route.upstream, &outgoing, content, served).await?;
-    conclude(connection, route, &target, exchange, miss, served)
+    conclude(
+        connection,
+        client.scheme,
+        route,
+        &target,
+        exchange,
+        miss,
+        served,
+    )
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
@@ -156,6 +189,7 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
 /// Makes the request's fields the origin's. Framing is said anew, from the content that there is.
 fn prepare(
     connection: &Connection,
+    client: &Client,
     request: &mut request::Parts,
     target: &Target,
     content: &Content,
@@ -168,7 +202,7 @@ fn prepare(
     let declared = fields.remove(CONTENT_LENGTH).is_some();
     fields::to_origin(
         fields,
-        &connection.client,
+        client,
         &target.authority,
         request.version,
         request_id,
@@ -197,6 +231,7 @@ fn origin_form(uri: &Uri) -> Uri {
 /// From the origin's response to the client's.
 fn conclude(
     connection: &Rc<Connection>,
+    scheme: Scheme,
     route: &RouteSettings,
     target: &Target,
     exchange: Exchange,
@@ -226,7 +261,6 @@ fn conclude(
         server: lease.server.index,
         reveal: route.reveal_origin,
     };
-    let scheme = connection.client.scheme;
     fields::to_client(fields, &origin, scheme, &target.authority, response.version);
     let mut fill = None;
     if let Some(miss) = miss {

@@ -1,12 +1,13 @@
 //! From an accepted socket to an HTTP connection: TLS, choice of protocol, hyper, and the end of it.
 
+use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -18,13 +19,15 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{FIRST_REQUEST_GRACE, Http};
-use super::connection::{Connection, End, ServerName, drive};
+use super::connection::{Connection, End, Opened, ServerName, drive};
 use super::fields::{Certificate, Client, Scheme};
 use super::pipeline::respond;
 use super::protocol::{LocalExecutor, http1_builder, http2_builder};
 use super::worker::{Worker, add};
 use crate::clock;
-use crate::net::{ClientStream, HttpVersions, ListenSettings, Permit, Transport};
+use crate::net::{
+    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Transport, announced,
+};
 use crate::tls::{Acceptor, Credentials, Identity};
 
 /// One listener's settings, made ready for serving.
@@ -33,6 +36,8 @@ pub(super) struct Listener {
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     tls: Option<Acceptor>,
+    /// Since when connections are no longer wanted under these settings.
+    pub(super) retired: Rc<Cell<Option<Instant>>>,
 }
 
 impl Listener {
@@ -54,24 +59,47 @@ impl Listener {
             http2: http2_builder(&settings),
             tls,
             settings,
+            retired: Rc::default(),
         }
+    }
+
+    /// Whether `peer` has to say first who is behind it.
+    pub(super) fn is_announced(&self, peer: IpAddr) -> bool {
+        self.settings.proxy_protocol_from.contains(peer)
     }
 
     /// Serves one accepted socket to its end.
     pub(super) async fn serve(
         &self,
         worker: Rc<Worker>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
-        _permit: Permit,
+        mut permit: Permit,
     ) {
         // Without it a response's last small segment waits for the acknowledgement of the one before.
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        let handshake_ends = clock::now() + self.settings.limits.handshake_timeout;
+        let mut source = peer.ip().to_canonical();
+        if self.is_announced(source) {
+            let reading = announced(&mut stream);
+            match tokio::time::timeout_at(handshake_ends.into(), reading).await {
+                Ok(Ok(Announced::Client(client))) => source = client,
+                Ok(Ok(Announced::Nobody)) => {}
+                Ok(Err(error)) => return unannounced(source, &error),
+                Err(_) => return unannounced(source, &io::ErrorKind::TimedOut.into()),
+            }
+            if let Err(refused) = permit.claim(source, &self.settings.limits) {
+                return worker.refused(source, refused);
+            }
+        }
         match &self.tls {
-            Some(tls) => self.serve_tls(tls, worker, stream, peer).await,
-            None => self.serve_cleartext(worker, stream, peer).await,
+            Some(tls) => {
+                self.serve_tls(tls, worker, stream, source, handshake_ends)
+                    .await;
+            }
+            None => self.serve_cleartext(worker, stream, source).await,
         }
     }
 
@@ -80,14 +108,15 @@ impl Listener {
         tls: &Acceptor,
         worker: Rc<Worker>,
         stream: TcpStream,
-        peer: SocketAddr,
+        source: IpAddr,
+        ends: Instant,
     ) {
-        let Some((stream, hello)) = self.handshake(tls, stream).await else {
+        let Some((stream, hello)) = self.handshake(tls, stream, ends).await else {
             add(&worker.counters.handshakes_failed);
             return;
         };
         add(&worker.counters.handshakes);
-        let connection = self.connection(worker, peer, Scheme::Https, hello);
+        let connection = self.connection(worker, source, Scheme::Https, hello);
         self.serve_http(stream, Bytes::new(), connection).await;
     }
 
@@ -96,11 +125,12 @@ impl Listener {
         &self,
         tls: &Acceptor,
         stream: TcpStream,
+        ends: Instant,
     ) -> Option<(TlsStream<TcpStream>, Hello)> {
         let offer = tls.current()?;
         let handshake = offer.acceptor.accept(stream);
-        let timeout = self.settings.limits.handshake_timeout;
-        let stream = tokio::time::timeout(timeout, handshake).await.ok()?.ok()?;
+        let outcome = tokio::time::timeout_at(ends.into(), handshake).await;
+        let stream = outcome.ok()?.ok()?;
         let session = stream.get_ref().1;
         let identity = match session.peer_certificates().and_then(<[_]>::first) {
             Some(leaf) => Some(Identity::of(leaf)?),
@@ -128,7 +158,7 @@ impl Listener {
         Some((stream, hello))
     }
 
-    async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr) {
+    async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, source: IpAddr) {
         let (http, read_ahead) = match self.settings.http {
             HttpVersions { http2: false, .. } => (Http::One, Bytes::new()),
             HttpVersions { http1: false, .. } => (Http::Two, Bytes::new()),
@@ -137,7 +167,7 @@ impl Listener {
                 None => return,
             },
         };
-        let connection = self.connection(worker, peer, Scheme::Http, Hello::cleartext(http));
+        let connection = self.connection(worker, source, Scheme::Http, Hello::cleartext(http));
         self.serve_http(stream, read_ahead, connection).await;
     }
 
@@ -162,19 +192,18 @@ impl Listener {
     fn connection(
         &self,
         worker: Rc<Worker>,
-        peer: SocketAddr,
+        source: IpAddr,
         scheme: Scheme,
         hello: Hello,
     ) -> Rc<Connection> {
-        let source = peer.ip().to_canonical();
-        Rc::new(Connection::new(
-            worker,
-            Arc::clone(&self.settings),
-            Client::new(source, scheme).with_certificate(hello.certificate),
+        let opened = Opened {
             source,
-            hello.http,
-            hello.server_name,
-        ))
+            client: Client::new(source, scheme).with_certificate(hello.certificate),
+            http: hello.http,
+            server_name: hello.server_name,
+            retired: Rc::clone(&self.retired),
+        };
+        Rc::new(Connection::new(worker, Arc::clone(&self.settings), opened))
     }
 
     async fn serve_http<S>(&self, stream: S, read_ahead: Bytes, connection: Rc<Connection>)
@@ -286,6 +315,11 @@ async fn refuse_slow_head<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         stream.shutdown().await
     };
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refusal).await;
+}
+
+/// A balancer's fault, not a client's: said aloud, as otherwise nobody would know why nothing works.
+fn unannounced(peer: IpAddr, error: &io::Error) {
+    tracing::warn!(%peer, %error, "connection closed: proxy_protocol_from lists this peer");
 }
 
 fn note(end: &End, connection: &Connection) {

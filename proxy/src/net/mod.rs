@@ -2,11 +2,17 @@
 
 mod admission;
 mod bind;
+mod listener;
+mod networks;
+mod proxy_protocol;
 mod stall;
 mod stream;
 
 pub use admission::{Admission, Permit, Refused};
 pub use bind::{Bound, bind};
+pub use listener::Listener;
+pub use networks::Networks;
+pub(crate) use proxy_protocol::{Announced, announced};
 pub(crate) use stall::Stall;
 pub(crate) use stream::{ClientStream, Observe};
 
@@ -22,10 +28,35 @@ pub struct ListenSettings {
     pub transport: Transport,
     /// What a listener that speaks TLS makes of the certificates.
     pub tls: crate::tls::ListenerSettings,
+    /// Who must begin each connection with a PROXY protocol header; from others it is no HTTP and no TLS. Default nobody.
+    pub proxy_protocol_from: Networks,
+    /// Whose `Forwarded` and `X-Forwarded-*` are believed; of others they are replaced. Default nobody's.
+    pub trust_forwarded_from: Networks,
     /// Protocols offered (ALPN on TLS, preface sniffing on cleartext).
     pub http: HttpVersions,
     /// `[limits]`, overridden by the listener's own.
     pub limits: ClientLimits,
+}
+
+impl ListenSettings {
+    /// Whether `other` differs at most in limits.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let Self {
+            address,
+            transport,
+            tls,
+            proxy_protocol_from,
+            trust_forwarded_from,
+            http,
+            limits: _,
+        } = self;
+        *address == other.address
+            && *transport == other.transport
+            && *tls == other.tls
+            && *proxy_protocol_from == other.proxy_protocol_from
+            && *trust_forwarded_from == other.trust_forwarded_from
+            && *http == other.http
+    }
 }
 
 /// Whether a listener speaks TLS.

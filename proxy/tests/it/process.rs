@@ -224,6 +224,35 @@ fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
 }
 
 #[test]
+fn a_reload_opens_and_closes_listeners_and_changes_nothing_if_one_cannot_be_opened() {
+    let scratch = Scratch::new();
+    let (first, second) = (free(), free());
+    let supervisor = supervisor(&scratch);
+    scratch.configure(&first, "");
+    let _weir = scratch.run();
+    told(&supervisor);
+    let answers = |address: &str| TcpStream::connect(address).is_ok();
+    assert!(answers(&first) && !answers(&second));
+
+    scratch.configure(&first, &format!("[[listen]]\naddress = \"{second}\"\n"));
+    assert_eq!(scratch.outcome("reload").0, 0);
+    crate::weir::until("both are open", || answers(&first) && answers(&second));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    scratch.configure(&taken.local_addr().unwrap().to_string(), "");
+    let (code, stderr) = scratch.outcome("reload");
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("another process listens there"), "{stderr}");
+    assert!(answers(&first) && answers(&second));
+
+    scratch.configure(&second, "");
+    assert_eq!(scratch.outcome("reload").0, 0);
+    crate::weir::until("the first is closed", || {
+        !answers(&first) && answers(&second)
+    });
+}
+
+#[test]
 fn a_certificate_that_is_replaced_is_taken_up_and_a_broken_one_shows() {
     let scratch = Scratch::new();
     let put = |name: &str| {

@@ -13,7 +13,7 @@ use weir::balance::{
 use weir::detect::{Count, Filter, RuleSettings, Rules};
 use weir::http::Site;
 use weir::http::worker::{Context, Counters, Report, Stop, run};
-use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
+use weir::net::{ClientLimits, HttpVersions, ListenSettings, Listener, Networks, Transport, bind};
 use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
 use weir::tls::Credentials;
@@ -35,6 +35,8 @@ pub struct Setup {
     /// What the listener makes of them.
     pub tls: weir::tls::ListenerSettings,
     pub access: AccessTarget,
+    pub proxy_protocol_from: Networks,
+    pub trust_forwarded_from: Networks,
 }
 
 /// A running worker; dropping it stops it at once.
@@ -46,6 +48,8 @@ pub struct Weir {
     pub counters: Arc<Counters>,
     pub reports: Receiver<Report>,
     pub access: AccessLog,
+    /// What the worker listens on.
+    pub listening: tokio::sync::watch::Sender<Vec<Arc<Listener>>>,
     stop: tokio::sync::watch::Sender<Stop>,
     thread: Option<JoinHandle<()>>,
 }
@@ -83,6 +87,8 @@ impl Setup {
             credentials: None,
             tls: weir::tls::ListenerSettings::default(),
             access: AccessTarget::Off,
+            proxy_protocol_from: Networks::default(),
+            trust_forwarded_from: Networks::default(),
         }
     }
 
@@ -133,13 +139,15 @@ impl Setup {
         } else {
             Transport::Cleartext
         };
-        let settings = Arc::new(ListenSettings {
+        let settings = ListenSettings {
             address: "127.0.0.1:0".parse().unwrap(),
             transport,
             tls: self.tls,
             http: self.versions,
             limits: self.limits,
-        });
+            proxy_protocol_from: self.proxy_protocol_from,
+            trust_forwarded_from: self.trust_forwarded_from,
+        };
         let socket = bind(&settings, 1).unwrap().pop().unwrap().listen().unwrap();
         let address = socket.local_addr().unwrap();
         let cache = weir::cache::Settings {
@@ -150,6 +158,8 @@ impl Setup {
         let counters = Arc::new(Counters::default());
         let (report, reports) = sync_channel(64);
         let access = AccessLog::start(&self.access, Format::Json).unwrap();
+        let listener = Arc::new(Listener::new(settings, vec![socket]));
+        let (listening, listeners) = tokio::sync::watch::channel(vec![listener]);
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
         let credentials = self.credentials.unwrap_or_else(|| {
             let nothing = weir::tls::Store::load(&[], [], Instant::now()).unwrap();
@@ -158,11 +168,10 @@ impl Setup {
         let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let context = Context {
             index: 0,
-            listeners: vec![(socket, settings)],
+            listeners,
             site: Arc::clone(&site),
             credentials: Arc::clone(&credentials),
             store: Arc::clone(&store),
-            admission: Arc::new(Admission::new(1)),
             reports: report,
             access: access.clone(),
             counters: Arc::clone(&counters),
@@ -177,6 +186,7 @@ impl Setup {
             counters,
             reports,
             access,
+            listening,
             stop,
             thread: Some(thread),
         }

@@ -11,10 +11,6 @@ fn keys_of_later_versions_are_refused_as_such() {
         ("[process]", &["user = \"weir\""]),
         ("[limits]", &["min_body_rate = 500", "upgrades = 1"]),
         (
-            "[[listen]]\naddress = \"[::]:81\"",
-            &["proxy_protocol_from = []", "trust_forwarded_from = []"],
-        ),
-        (
             "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]",
             &[
                 "hash_on = \"uri\"",
