@@ -11,7 +11,7 @@ use crate::net::{ClientLimits, HttpVersions, ListenSettings, Networks, Transport
 use crate::tls::{CertificateSettings, ClientAuthMode, ClientAuthSettings, Sni};
 
 /// Keys of `[limits]` that come with a later version.
-const LIMITS_LATER: [&str; 2] = ["min_body_rate", "upgrades"];
+const LIMITS_LATER: [&str; 1] = ["upgrades"];
 /// They are looked through one by one.
 const NETWORKS_MAX: usize = 256;
 const MINUTE: Duration = Duration::from_mins(1);
@@ -244,6 +244,7 @@ fn client_limits(table: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
             SHORTEST..=5 * MINUTE,
         ),
         body_timeout: table.duration("body_timeout", base.body_timeout, SHORTEST..=HOUR),
+        min_body_rate: table.integer("min_body_rate", base.min_body_rate, 0..=1 << 30),
         write_timeout: table.duration("write_timeout", base.write_timeout, SHORTEST..=HOUR),
         idle_timeout: table.duration("idle_timeout", base.idle_timeout, SHORTEST..=24 * HOUR),
         // 8 KiB is the least that RFC 9112 §3 wants for the request line alone, and hyper's smallest buffer.
@@ -261,6 +262,7 @@ fn client_limits(table: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
             base.connections_per_source,
             1..=1_000_000,
         ),
+        handshakes: table.integer("handshakes", base.handshakes, 1..=1_000_000),
     }
 }
 
@@ -273,6 +275,7 @@ fn default_limits() -> ClientLimits {
         handshake_timeout: Duration::from_secs(10),
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(30),
+        min_body_rate: 500,
         write_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_mins(1),
         header_bytes: 32 << 10,
@@ -281,5 +284,6 @@ fn default_limits() -> ClientLimits {
         streams: 100,
         connections: 10_000,
         connections_per_source: 1_000,
+        handshakes: 1_000,
     }
 }

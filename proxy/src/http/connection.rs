@@ -14,8 +14,10 @@ use http::HeaderMap;
 use super::activity::{Activity, Due, Ending, Http, Verdict};
 use super::fault::Fault;
 use super::fields::{self, Told};
+use super::frames::{Flood, Frames};
 use super::framing::Heads;
 use super::worker::Worker;
+use crate::detect::Offence;
 use crate::net::{ListenSettings, Observe};
 use crate::{clock, tls};
 
@@ -32,8 +34,7 @@ pub(super) struct Connection {
     server_name: Option<ServerName>,
     pub(super) activity: Activity,
     retired: Rc<Cell<Option<Instant>>>,
-    /// HTTP/1 only.
-    heads: RefCell<Heads>,
+    watched: Watched,
 }
 
 /// A name in SNI and what it got.
@@ -54,6 +55,12 @@ pub(super) struct Opened {
     pub(super) retired: Rc<Cell<Option<Instant>>>,
 }
 
+/// What comes in, looked at beside hyper.
+enum Watched {
+    Heads(RefCell<Heads>),
+    Frames(RefCell<Frames>),
+}
+
 /// Why a connection ended.
 #[derive(Debug)]
 pub(super) enum End {
@@ -61,8 +68,12 @@ pub(super) enum End {
     Done(hyper::Result<()>),
     /// The client was too slow with a request head.
     SlowHead,
-    /// The client did not end it though asked to, or takes no content.
+    /// The client did not end it though asked to.
     Overdue,
+    /// The client keeps the windows of its streams shut.
+    Unread,
+    /// More frames that only cost work than anybody needs.
+    Flood(Flood),
 }
 
 /// A hyper server connection of either version.
@@ -80,6 +91,13 @@ impl Connection {
             server_name,
             retired,
         } = opened;
+        let watched = match http {
+            Http::One => Watched::Heads(RefCell::default()),
+            Http::Two => {
+                let frames = Frames::new(settings.limits.streams, clock::now());
+                Watched::Frames(RefCell::new(frames))
+            }
+        };
         Self {
             is_trusted: settings.trust_forwarded_from.contains(source),
             worker,
@@ -89,13 +107,34 @@ impl Connection {
             server_name,
             activity: Activity::new(http, clock::now()),
             retired,
-            heads: RefCell::default(),
+            watched,
         }
     }
 
     /// When the worker, or this connection's listener, began to drain.
     fn drain_since(&self) -> Option<Instant> {
         self.worker.drain_since().or(self.retired.get())
+    }
+
+    fn flood(&self) -> Option<Flood> {
+        match &self.watched {
+            Watched::Heads(_) => None,
+            Watched::Frames(frames) => frames.borrow().flood(),
+        }
+    }
+
+    /// Whether a request on HTTP/1 was answered before all of it was read: closing now would reset the connection, and the
+    /// client might not see the answer.
+    pub(super) fn owes_content(&self) -> bool {
+        match &self.watched {
+            Watched::Heads(heads) => !heads.borrow().is_between_requests(),
+            Watched::Frames(_) => false,
+        }
+    }
+
+    /// The client did what detection may count.
+    pub(super) fn offend(&self, offence: Offence) {
+        self.worker.offend(self.source, offence);
     }
 
     pub(super) fn http(&self) -> Http {
@@ -127,16 +166,29 @@ impl Connection {
 
     /// Refuses the request that began last if its head can be read in more than one way.
     pub(super) fn check_framing(&self) -> Result<(), Fault> {
-        let malformed = self.heads.borrow().malformed(self.activity.requests());
+        let malformed = match &self.watched {
+            Watched::Heads(heads) => heads.borrow().malformed(self.activity.requests()),
+            Watched::Frames(_) => None,
+        };
         malformed.map_or(Ok(()), |malformed| Err(Fault::BadRequest(malformed)))
     }
 }
 
 impl Observe for Rc<Connection> {
     fn received(&self, bytes: &[u8]) {
-        if self.http() == Http::One && !bytes.is_empty() {
-            self.heads.borrow_mut().observe(bytes);
-            self.activity.received(clock::now);
+        match &self.watched {
+            Watched::Heads(heads) if !bytes.is_empty() => {
+                heads.borrow_mut().observe(bytes);
+                self.activity.received(clock::now);
+            }
+            Watched::Heads(_) => {}
+            Watched::Frames(frames) => frames.borrow_mut().observe(bytes, clock::now),
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        if let Watched::Frames(frames) = &self.watched {
+            frames.borrow_mut().sent(bytes);
         }
     }
 }
@@ -152,12 +204,16 @@ pub(super) async fn drive<S: Serve>(mut serve: Pin<&mut S>, connection: &Connect
             if let Poll::Ready(outcome) = serve.as_mut().poll(context) {
                 return Poll::Ready(End::Done(outcome));
             }
+            if let Some(flood) = connection.flood() {
+                return Poll::Ready(End::Flood(flood));
+            }
             ending.drain_since = connection.drain_since();
             let asked = ending.shutdown_since.is_some();
             if asked || !connection.activity.drains(&ending) {
                 match deadline.poll(context, &ending) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Due::SlowHead) => return Poll::Ready(End::SlowHead),
+                    Poll::Ready(Due::Unread) => return Poll::Ready(End::Unread),
                     Poll::Ready(Due::Close) => return Poll::Ready(End::Overdue),
                     Poll::Ready(Due::Shutdown) => {}
                 }

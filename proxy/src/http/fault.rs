@@ -3,6 +3,8 @@
 
 use http::{HeaderValue, StatusCode};
 
+use crate::detect::Offence;
+
 /// Why a request is not answered with an origin's response. Names are RFC 9209 §2.3's where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
@@ -12,6 +14,8 @@ pub(crate) enum Fault {
     ConnectUnsupported,
     /// `TRACE` shows what fields weir adds, so it is refused (RFC 9110 §9.3.8).
     TraceRefused,
+    /// A request target longer than weir takes (RFC 9110 §15.5.15).
+    TargetTooLong,
     /// A host that the certificate of this connection is not for (RFC 9110 §15.5.20).
     Misdirected,
     /// More content than `body_bytes`.
@@ -98,6 +102,7 @@ impl Fault {
             Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
             Self::ConnectUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -124,6 +129,7 @@ impl Fault {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
+            Self::TargetTooLong => (REQUEST_ERROR, "request target too long\n"),
             Self::Misdirected => (REQUEST_DENIED, "wrong connection for this host\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
@@ -178,6 +184,7 @@ impl Fault {
             Self::BadRequest(_)
             | Self::ConnectUnsupported
             | Self::TraceRefused
+            | Self::TargetTooLong
             | Self::Misdirected
             | Self::ContentTooLarge
             | Self::FieldsTooMany
@@ -196,6 +203,17 @@ impl Fault {
             | Self::HttpResponseIncomplete
             | Self::HttpResponseHeaderSectionSize
             | Self::HttpProtocolError => Who::Origin,
+        }
+    }
+
+    /// What detection may count it as.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::BadRequest(_) | Self::FieldsTooMany | Self::TargetTooLong => {
+                Some(Offence::ProtocolError)
+            }
+            Self::ContentTimeout => Some(Offence::SlowRequest),
+            _ => None,
         }
     }
 
@@ -252,7 +270,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 27] = [
+    const ALL: [Fault; 28] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -262,6 +280,7 @@ mod tests {
         Fault::BadRequest(Malformed::Forwarded),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
+        Fault::TargetTooLong,
         Fault::Misdirected,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,

@@ -8,6 +8,7 @@ mod connection;
 mod fault;
 mod fields;
 mod forward;
+mod frames;
 mod framing;
 mod pipeline;
 mod pool;

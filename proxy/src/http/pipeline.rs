@@ -79,6 +79,9 @@ pub(super) async fn respond(
         .worker
         .count(client.address, uri.path(), response.status());
     if let Some(fault) = fault {
+        if let Some(offence) = fault.offence() {
+            connection.worker.offend(client.address, offence);
+        }
         tracing::debug!(client = %client.address, error = fault.name(), "request failed");
     }
     Ok(response)
@@ -100,6 +103,10 @@ async fn answer(
     }
     if request.headers.len() > connection.settings.limits.header_fields {
         return Err(Fault::FieldsTooMany);
+    }
+    let target_bytes = request.uri.path_and_query();
+    if target_bytes.is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        return Err(Fault::TargetTooLong);
     }
     let target = Target::of(
         &request.method,
@@ -177,12 +184,7 @@ fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content
         Size::Some
     };
     let upload = Rc::new(Upload::default());
-    let body = RequestBody::new(
-        incoming,
-        limits.body_bytes,
-        limits.body_timeout,
-        Rc::clone(&upload),
-    );
+    let body = RequestBody::new(incoming, limits, Rc::clone(&upload));
     Ok(Content { body, upload, size })
 }
 
@@ -341,4 +343,6 @@ fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody
     response
 }
 
+/// Twice what RFC 9112 §3 wants everybody to take.
+const TARGET_BYTES_MAX: usize = 16 << 10;
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

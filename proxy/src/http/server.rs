@@ -25,8 +25,9 @@ use super::pipeline::respond;
 use super::protocol::{LocalExecutor, http1_builder, http2_builder};
 use super::worker::{Worker, add};
 use crate::clock;
+use crate::detect::Offence;
 use crate::net::{
-    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Transport, announced,
+    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Transport, announced,
 };
 use crate::tls::{Acceptor, Credentials, Identity};
 
@@ -94,9 +95,10 @@ impl Listener {
                 return worker.refused(source, refused);
             }
         }
+        worker.connected(source);
         match &self.tls {
             Some(tls) => {
-                self.serve_tls(tls, worker, stream, source, handshake_ends)
+                self.serve_tls(tls, worker, stream, source, &permit, handshake_ends)
                     .await;
             }
             None => self.serve_cleartext(worker, stream, source).await,
@@ -109,10 +111,15 @@ impl Listener {
         worker: Rc<Worker>,
         stream: TcpStream,
         source: IpAddr,
+        permit: &Permit,
         ends: Instant,
     ) {
+        let Some(_under_way) = permit.handshake(&self.settings.limits) else {
+            return worker.refused(source, Refused::HandshakesFull);
+        };
         let Some((stream, hello)) = self.handshake(tls, stream, ends).await else {
             add(&worker.counters.handshakes_failed);
+            worker.offend(source, Offence::TlsFailure);
             return;
         };
         add(&worker.counters.handshakes);
@@ -221,7 +228,8 @@ impl Listener {
             Http::One => {
                 let mut serving = self.http1.serve_connection(io, service);
                 let end = drive(Pin::new(&mut serving), &connection).await;
-                finish_http1(&end, serving.into_parts().io.into_inner()).await;
+                let stream = serving.into_parts().io.into_inner();
+                finish_http1(&end, stream, &connection).await;
                 end
             }
             Http::Two => {
@@ -297,15 +305,40 @@ async fn read_some(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()
 }
 
 /// What hyper cannot say of an HTTP/1 connection's end.
-async fn finish_http1<S: Socket>(end: &End, stream: ClientStream<S, Rc<Connection>>) {
+async fn finish_http1<S: Socket>(
+    end: &End,
+    stream: ClientStream<S, Rc<Connection>>,
+    connection: &Connection,
+) {
     match end {
         // In the middle of the last response a refusal would be taken for a part of it.
         End::SlowHead if !stream.is_blocked() => refuse_slow_head(stream).await,
         // A response broke off. To an HTTP/1.0 client the end of the connection is the end of the content (RFC 9112
         // §6.3), so that must not look like an orderly one.
         End::Done(Err(error)) if error.is_user() => stream.get_ref().reset_on_close(),
+        End::Done(Err(error)) if error.is_parse() => linger(stream).await,
+        End::Done(Ok(())) if connection.owes_content() => linger(stream).await,
         _ => {}
     }
+}
+
+/// Reads on for a while after an answer that came before the end of its request, because the kernel would reset the
+/// connection over what is unread, and with it the answer (RFC 9112 §9.6).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut unread = [0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match stream.read(&mut unread).await? {
+                0 => break,
+                bytes => left = left.saturating_sub(bytes),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Best effort; what is still missing then is the client's loss.
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
 /// RFC 9110 §15.5.9. Best effort: a client this slow may not read it.
@@ -330,15 +363,46 @@ fn note(end: &End, connection: &Connection) {
             if error.is_parse() {
                 connection.worker.counters.responses[3].fetch_add(1, Ordering::Relaxed);
             }
+            if let Some(offence) = offence(error) {
+                connection.offend(offence);
+            }
             tracing::debug!(client = %connection.source, %error, "connection failed");
         }
-        End::SlowHead | End::Overdue => {
+        End::Flood(flood) => {
+            connection.offend(Offence::ProtocolError);
+            tracing::debug!(client = %connection.source, ?flood, "connection closed");
+        }
+        End::SlowHead | End::Overdue | End::Unread => {
+            if !matches!(end, End::Overdue) {
+                connection.offend(Offence::SlowRequest);
+            }
             tracing::debug!(client = %connection.source, ?end, "connection closed");
         }
     }
 }
 
+/// What a client did to have its connection end with `error`, if it was the client.
+fn offence(error: &hyper::Error) -> Option<Offence> {
+    if error.is_parse() {
+        return Some(Offence::ProtocolError);
+    }
+    let cause = std::error::Error::source(error)?;
+    let io = match cause.downcast_ref::<h2::Error>() {
+        // Found by h2, not told by the client.
+        Some(error) if error.is_library() && error.is_go_away() => {
+            return Some(Offence::ProtocolError);
+        }
+        Some(error) => error.get_io(),
+        None => cause.downcast_ref(),
+    };
+    // It left what was written unread for longer than `write_timeout`.
+    (io?.kind() == io::ErrorKind::TimedOut).then_some(Offence::SlowRequest)
+}
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// How long, and for how much, a refused client is listened to.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1 << 20;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ use super::ClientLimits;
 #[derive(Debug, Default)]
 pub struct Admission {
     open: AtomicUsize,
+    handshakes: AtomicUsize,
     shards: [Mutex<HashMap<Source, usize, foldhash::fast::RandomState>>; SHARDS],
 }
 
@@ -24,7 +25,13 @@ pub enum Refused {
     Full,
     /// `connections_per_source` of the source are open.
     SourceFull,
+    /// `handshakes` of the listener are under way.
+    HandshakesFull,
 }
+
+/// One TLS handshake; dropping it makes room.
+#[derive(Debug)]
+pub struct Handshake(Arc<Admission>);
 
 /// One admitted connection; dropping it makes room.
 #[derive(Debug)]
@@ -92,6 +99,24 @@ impl Permit {
             self.admission.release(before);
         }
         Ok(())
+    }
+}
+
+impl Permit {
+    /// Counts a handshake on the connection, unless that would exceed `limits`.
+    pub fn handshake(&self, limits: &ClientLimits) -> Option<Handshake> {
+        let under_way = &self.admission.handshakes;
+        if under_way.fetch_add(1, Ordering::Relaxed) >= limits.handshakes {
+            under_way.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Handshake(Arc::clone(&self.admission)))
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -200,6 +225,18 @@ mod tests {
         assert_eq!(third.unwrap_err(), Refused::SourceFull);
         drop(permits);
         assert!(is_empty(&admission));
+    }
+
+    #[test]
+    fn handshakes_are_bounded_apart_from_connections() {
+        let (admission, mut limits) = admission();
+        limits.handshakes = 1;
+        let one = admit(&admission, "198.18.0.1", &limits).unwrap();
+        let two = admit(&admission, "198.18.0.2", &limits).unwrap();
+        let under_way = one.handshake(&limits).unwrap();
+        assert!(two.handshake(&limits).is_none());
+        drop(under_way);
+        assert!(two.handshake(&limits).is_some());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod proxy_protocol;
 mod stall;
 mod stream;
 
-pub use admission::{Admission, Permit, Refused};
+pub use admission::{Admission, Handshake, Permit, Refused};
 pub use bind::{Bound, bind};
 pub use listener::Listener;
 pub use networks::Networks;
@@ -95,6 +95,9 @@ pub struct ClientLimits {
     pub header_timeout: Duration,
     /// Longest time without progress of a request body. Default 30 s.
     pub body_timeout: Duration,
+    /// Least rate of a request body in bytes per second, over the time that weir waits for it, after a grace of 5 s.
+    /// Default 500; 0 = any.
+    pub min_body_rate: u64,
     /// Longest time a client may leave a response unread. Default 30 s.
     pub write_timeout: Duration,
     /// Keep-alive, and h2 without streams. Default 60 s.
@@ -111,6 +114,8 @@ pub struct ClientLimits {
     pub connections: usize,
     /// Open connections of one source (IPv4 /32, IPv6 /64) over all workers. Default 1,000.
     pub connections_per_source: usize,
+    /// TLS handshakes under way on the listener, over all workers. Default 1,000; over it the newest is closed.
+    pub handshakes: usize,
 }
 
 #[cfg(test)]
@@ -123,6 +128,7 @@ pub(crate) mod tests {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            min_body_rate: 500,
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             header_bytes: 32 << 10,
@@ -131,6 +137,7 @@ pub(crate) mod tests {
             streams: 100,
             connections: 10_000,
             connections_per_source: 1_000,
+            handshakes: 1_000,
         }
     }
 }

@@ -9,6 +9,7 @@
     reason = "tests: a panic is a failure, and deadlines of the harness read the clock"
 )]
 
+mod abuse;
 mod caching;
 mod certificates;
 mod client;
@@ -19,10 +20,14 @@ mod failover;
 mod fields;
 mod forwarded;
 mod framing;
+mod h2_requests;
 mod http2;
+mod lies;
 mod listeners;
 mod origin;
 mod process;
 mod proxy_protocol;
+mod raw_h2;
+mod strict;
 mod tls;
 mod weir;

@@ -61,6 +61,7 @@ impl Setup {
                 handshake_timeout: PATIENCE,
                 header_timeout: PATIENCE,
                 body_timeout: PATIENCE,
+                min_body_rate: 0,
                 write_timeout: PATIENCE,
                 idle_timeout: PATIENCE,
                 header_bytes: 32 << 10,
@@ -69,6 +70,7 @@ impl Setup {
                 streams: 100,
                 connections: 100,
                 connections_per_source: 100,
+                handshakes: 100,
             },
             origins: origins.to_vec(),
             timeouts: UpstreamTimeouts {
@@ -194,6 +196,13 @@ impl Setup {
 }
 
 impl Weir {
+    /// Waits until detection is told of something by its first rule.
+    pub fn reported(&self) -> ipnet::IpNet {
+        let report = self.reports.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(report.hits[0].0, 0);
+        report.hits[0].1.network()
+    }
+
     pub fn stop(&self, stop: Stop) {
         self.stop.send(stop).unwrap();
     }
@@ -219,12 +228,20 @@ impl Drop for Weir {
 /// A rule that counts responses with `status`.
 pub fn rule(status: u16) -> RuleSettings {
     RuleSettings {
-        name: "rule".into(),
-        count: Count::Responses,
         filter: Filter {
             path: None,
             status: vec![status],
         },
+        ..counting(Count::Responses)
+    }
+}
+
+/// A rule that counts all of a kind.
+pub fn counting(count: Count) -> RuleSettings {
+    RuleSettings {
+        name: "rule".into(),
+        count,
+        filter: Filter::default(),
         limit: 1,
         window: Duration::from_secs(1),
         block_for: Duration::from_secs(1),

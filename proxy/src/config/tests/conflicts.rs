@@ -102,8 +102,13 @@ fn values_that_clash_are_told_with_both_places() {
         ),
         (
             "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nwhere = { status = [401] }",
-            "13: detect[0].where.status = [401]: requests have no status \
+            "13: detect[0].where.status = [401]: only responses have a status \
              (hint: write count = \"responses\", or remove status)",
+        ),
+        (
+            "[[detect]]\nname = \"r\"\ncount = \"tls-failures\"\nlimit = 1\nwindow = \"1s\"\nwhere = { path = \"/\" }",
+            "13: detect[0].where.path = \"/\": only requests and responses have a path \
+             (hint: remove it, or write count = \"requests\")",
         ),
         (
             "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nblock_max = \"30m\"",

@@ -9,7 +9,7 @@ fn keys_of_later_versions_are_refused_as_such() {
     for (header, keys) in [
         ("", &["cluster = { node = \"a\" }"][..]),
         ("[process]", &["user = \"weir\""]),
-        ("[limits]", &["min_body_rate = 500", "upgrades = 1"]),
+        ("[limits]", &["upgrades = 1"]),
         (
             "[[upstream]]\nname = \"b\"\nservers = [\"http://b\"]",
             &[
@@ -105,9 +105,10 @@ fn values_of_later_versions_are_refused_as_such() {
             "write a prefix such as \"/static/\", or \"=/exact\"",
         ),
         (
-            rule("count = \"tls-failures\""),
+            rule("count = \"bytes\""),
             12,
-            "supported: \"requests\", \"responses\"",
+            "supported: \"requests\", \"responses\", \"tls-failures\", \"protocol-errors\", \"slow-requests\", \
+             \"connections\"",
         ),
         (
             rule("count = \"requests\"\nscope = \"prefix\""),

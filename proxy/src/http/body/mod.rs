@@ -1,5 +1,6 @@
 //! Content on its way through: streamed both ways, bounded in size and in time, never cut short silently.
 
+mod pace;
 mod request;
 mod response;
 

@@ -22,6 +22,7 @@ use super::{Context, Counters};
 use crate::balance::{RoundRobin, Tried};
 use crate::cache::Store;
 use crate::clock;
+use crate::detect::{Event, Offence};
 use crate::http::Site;
 use crate::http::pool::Pool;
 use crate::http::server::Listener;
@@ -119,8 +120,17 @@ impl Worker {
     pub(in crate::http) fn count(&self, client: IpAddr, path: &str, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         add(&self.counters.responses[class]);
-        self.reports
-            .add(&self.view().site.rules, client, path, status);
+        let status = status.as_u16();
+        self.tell(client, &Event::Response { path, status });
+    }
+
+    /// Tells detection of what `client` did beside asking.
+    pub(in crate::http) fn offend(&self, client: IpAddr, offence: Offence) {
+        self.tell(client, &Event::Offence(offence));
+    }
+
+    fn tell(&self, client: IpAddr, event: &Event<'_>) {
+        self.reports.add(&self.view().site.rules, client, event);
     }
 
     /// Sends what was counted but not yet reported.
@@ -232,6 +242,11 @@ impl Worker {
         self.open.set(self.open.get() + 1);
         self.counters.open.fetch_add(1, Ordering::Relaxed);
         Opened(Rc::clone(self))
+    }
+
+    /// A connection of `client` was let in.
+    pub(in crate::http) fn connected(&self, client: IpAddr) {
+        self.tell(client, &Event::Connection);
     }
 
     /// Waits until no connection is open.
