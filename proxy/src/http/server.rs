@@ -403,6 +403,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 /// How long, and for how much, a refused client is listened to.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: usize = 1 << 20;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);

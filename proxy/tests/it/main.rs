@@ -28,6 +28,7 @@ mod origin;
 mod process;
 mod proxy_protocol;
 mod raw_h2;
+mod reload;
 mod strict;
 mod tls;
 mod weir;

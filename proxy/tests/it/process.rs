@@ -15,10 +15,10 @@ use nix::unistd::Pid;
 use crate::weir::PATIENCE;
 
 /// A directory of its own, removed at the end with what is in it.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir-process-{}-{count}", std::process::id());
@@ -27,11 +27,11 @@ impl Scratch {
         Self(path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
@@ -67,13 +67,13 @@ upstream = "app"
     }
 
     /// Exit code and standard error of a command that ends by itself.
-    fn outcome(&self, command: &str) -> (i32, String) {
+    pub fn outcome(&self, command: &str) -> (i32, String) {
         let output = self.weir(command).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), stderr)
     }
 
-    fn run(&self) -> Running {
+    pub fn run(&self) -> Running {
         let mut command = self.weir("run");
         command
             .env("NOTIFY_SOCKET", self.path("notify"))
@@ -90,10 +90,10 @@ impl Drop for Scratch {
 }
 
 /// Killed at the end, if it is still there.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
     }
 }
@@ -106,20 +106,20 @@ impl Drop for Running {
 }
 
 /// The supervisor's end of `NOTIFY_SOCKET`.
-fn supervisor(scratch: &Scratch) -> UnixDatagram {
+pub fn supervisor(scratch: &Scratch) -> UnixDatagram {
     let socket = UnixDatagram::bind(scratch.path("notify")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
-fn told(supervisor: &UnixDatagram) -> String {
+pub fn told(supervisor: &UnixDatagram) -> String {
     let mut buffer = [0; 256];
     let length = supervisor.recv(&mut buffer).unwrap();
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 
 /// An address that nobody listens on.
-fn free() -> String {
+pub fn free() -> String {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().to_string()
 }

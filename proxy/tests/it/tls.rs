@@ -149,12 +149,16 @@ impl Drop for Certificate {
 }
 
 pub fn run<T>(test: impl Future<Output = T>) -> T {
+    run_on(async { tokio::time::timeout(PATIENCE, test).await.unwrap() })
+}
+
+/// For what somebody else ends.
+pub fn run_on<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let patient = async { tokio::time::timeout(PATIENCE, test).await.unwrap() };
-    tokio::task::LocalSet::new().block_on(&runtime, patient)
+    tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
 pub async fn h2<S, B>(stream: S) -> SendRequest<B>
