@@ -2,7 +2,7 @@
 //!
 //! hyper and h2 speak the protocol and bound memory; they do not bound how much work one connection makes. Two budgets:
 //!
-//! - frames that carry nothing (everything but `HEADERS`, `PUSH_PROMISE`, `GOAWAY` and `DATA` with content): a burst, so many a
+//! - frames that carry nothing (everything but `HEADERS`, and `DATA` with content or an end): a burst, so many a
 //!   second, and one for every few bytes that went to the client, as it has to say that it took them;
 //! - `RST_STREAM`, each of which throws away what a request cost (CVE-2023-44487): a burst and so many a second.
 //!
@@ -108,9 +108,8 @@ impl Frames {
         let (kind, flags) = (head[3], head[4]);
         let carries = match kind {
             DATA => length > 0 || flags & END_STREAM != 0,
-            HEADERS | PUSH_PROMISE | GOAWAY => true,
-            // The answer to ours.
-            SETTINGS | PING => flags & ACK != 0 && length <= PING_BYTES,
+            HEADERS => true,
+            // Answers to our own SETTINGS and PING, too: we send few.
             _ => false,
         };
         if kind == RST_STREAM && !self.resets.take(0, now) {
@@ -157,17 +156,11 @@ impl Budget {
 
 const HEAD_BYTES: usize = 9;
 const PREFACE_BYTES: usize = 24;
-const PING_BYTES: usize = 8;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
-const SETTINGS: u8 = 0x4;
-const PUSH_PROMISE: u8 = 0x5;
-const PING: u8 = 0x6;
-const GOAWAY: u8 = 0x7;
 const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
 
 /// Frames that carry nothing, at once and per second.
 const IDLE_BURST: u32 = 1_000;
@@ -187,6 +180,10 @@ mod tests {
     use crate::clock;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const ACK: u8 = 0x1;
+    const SETTINGS: u8 = 0x4;
+    const PING: u8 = 0x6;
+    const GOAWAY: u8 = 0x7;
     const WINDOW_UPDATE: u8 = 0x8;
     const CONTINUATION: u8 = 0x9;
 
@@ -236,7 +233,10 @@ mod tests {
     fn each_kind_of_frame_that_carries_nothing_has_its_end() {
         for (what, frame) in [
             ("PING", frame(PING, 0, &[0; 8])),
+            ("PING's answer", frame(PING, ACK, &[0; 8])),
             ("SETTINGS", frame(SETTINGS, 0, &[])),
+            ("SETTINGS' answer", frame(SETTINGS, ACK, &[])),
+            ("GOAWAY", frame(GOAWAY, 0, &[0; 8])),
             ("empty DATA", frame(DATA, 0, &[])),
             ("CONTINUATION", frame(CONTINUATION, 0, &[0; 4])),
             ("PRIORITY", frame(2, 0, &[0; 5])),
@@ -250,13 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn requests_content_and_answers_are_free() {
+    fn requests_and_content_are_free() {
         for frame in [
             frame(HEADERS, 5, b"x"),
             frame(DATA, 0, b"x"),
             frame(DATA, END_STREAM, b""),
-            frame(PING, ACK, &[0; 8]),
-            frame(SETTINGS, ACK, &[]),
         ] {
             assert_eq!(Case::new().until_flood(&frame, 5_000), 5_000);
         }

@@ -35,6 +35,7 @@ fn floods_of_frames_that_carry_nothing_are_ended_and_reported() {
     let open = [post(1)].concat();
     for (what, before, flood) in [
         ("PING", vec![], frame(PING, 0, 0, &[7; 8])),
+        ("PING's answer", vec![], frame(PING, 1, 0, &[7; 8])),
         ("SETTINGS", vec![], frame(SETTINGS, 0, 0, &[])),
         ("PRIORITY", vec![], frame(PRIORITY, 0, 3, &[0, 0, 0, 1, 9])),
         (
@@ -98,6 +99,20 @@ fn streams_that_the_clients_errors_have_reset_are_ended_and_reported() {
         weir.reported();
         is_gone(&weir);
     }
+}
+
+/// More at a time than SETTINGS_MAX_CONCURRENT_STREAMS says: each is refused, and that has an end, too.
+#[test]
+fn streams_beyond_the_limit_are_ended() {
+    let origin = Origin::start(|_, _| Then::KeepOpen);
+    let weir = watched(&origin, Count::ProtocolErrors)
+        .with(|setup| setup.limits.streams = 5)
+        .start();
+    let mut client = Raw::connect(weir.address);
+    assert!(client.is_closed_within(20_000, |time| get(2 * time + 1)));
+    weir.reported();
+    is_gone(&weir);
+    assert!(origin.requests().len() <= 5);
 }
 
 #[test]
@@ -285,10 +300,13 @@ fn a_client_that_is_refused_in_the_middle_of_its_content_is_listened_to_for_a_wh
     let mut client = Client::connect(weir.address);
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 500000\r\n\r\n");
     assert_eq!(client.response().status(), 413);
-    for _ in 0..10 {
-        client.try_send(&[b'x'; 10_000]).unwrap();
-    }
+    // The answer is whole; a client that does not look yet goes on sending.
     assert!(client.is_closed());
+    for _ in 0..20 {
+        client.try_send(&[b'x'; 5_000]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    client.shutdown();
     is_gone(&weir);
     assert!(origin.requests().is_empty());
 }
