@@ -101,7 +101,7 @@ fn streams_that_the_clients_errors_have_reset_are_ended_and_reported() {
     }
 }
 
-/// More at a time than SETTINGS_MAX_CONCURRENT_STREAMS says: each is refused, and that has an end, too.
+/// More at a time than `SETTINGS_MAX_CONCURRENT_STREAMS` says: each is refused, and that has an end, too.
 #[test]
 fn streams_beyond_the_limit_are_ended() {
     let origin = Origin::start(|_, _| Then::KeepOpen);
