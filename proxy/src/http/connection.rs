@@ -17,7 +17,7 @@ use super::fields::{self, Told};
 use super::frames::{Flood, Frames};
 use super::framing::Heads;
 use super::worker::Worker;
-use crate::detect::Offence;
+use crate::detect::{Event, Offence};
 use crate::net::{ListenSettings, Observe};
 use crate::{clock, tls};
 
@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) client: Rc<fields::Client>,
     /// Whether `source` may say for whom it asks.
     is_trusted: bool,
+    /// Whether `source` has clients of its own.
+    is_hop: bool,
     /// What the client asked for in the TLS handshake, if it named anything.
     server_name: Option<ServerName>,
     pub(super) activity: Activity,
@@ -99,6 +101,7 @@ impl Connection {
             }
         };
         Self {
+            is_hop: settings.is_hop(source),
             is_trusted: settings.trust_forwarded_from.contains(source),
             worker,
             settings,
@@ -132,9 +135,16 @@ impl Connection {
         }
     }
 
-    /// The client did what detection may count.
+    /// Whoever is on the other side did what detection may count.
     pub(super) fn offend(&self, offence: Offence) {
-        self.worker.offend(self.source, offence);
+        self.tell(self.source, &Event::Offence(offence));
+    }
+
+    /// Tells detection what `client` did, unless that is a hop with clients of its own.
+    pub(super) fn tell(&self, client: IpAddr, event: &Event<'_>) {
+        if client != self.source || !self.is_hop {
+            self.worker.tell(client, event);
+        }
     }
 
     pub(super) fn http(&self) -> Http {

@@ -23,6 +23,7 @@ use super::served::Served;
 use super::target::Target;
 use super::worker::View;
 use crate::cache::StoredResponse;
+use crate::detect::Event;
 use crate::route::RouteSettings;
 
 /// A decided response.
@@ -75,12 +76,15 @@ pub(super) async fn respond(
         }
         Err(fault) => refuse(fault, connection.http(), served),
     };
-    connection
-        .worker
-        .count(client.address, uri.path(), response.status());
+    connection.worker.count(response.status());
+    let event = Event::Response {
+        path: uri.path(),
+        status: response.status().as_u16(),
+    };
+    connection.tell(client.address, &event);
     if let Some(fault) = fault {
         if let Some(offence) = fault.offence() {
-            connection.worker.offend(client.address, offence);
+            connection.tell(client.address, &Event::Offence(offence));
         }
         tracing::debug!(client = %client.address, error = fault.name(), "request failed");
     }

@@ -25,7 +25,7 @@ use super::pipeline::respond;
 use super::protocol::{LocalExecutor, http1_builder, http2_builder};
 use super::worker::{Worker, add};
 use crate::clock;
-use crate::detect::Offence;
+use crate::detect::{Event, Offence};
 use crate::net::{
     Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Transport, announced,
 };
@@ -95,7 +95,7 @@ impl Listener {
                 return worker.refused(source, refused);
             }
         }
-        worker.connected(source);
+        self.tell(&worker, source, &Event::Connection);
         match &self.tls {
             Some(tls) => {
                 self.serve_tls(tls, worker, stream, source, &permit, handshake_ends)
@@ -119,12 +119,19 @@ impl Listener {
         };
         let Some((stream, hello)) = self.handshake(tls, stream, ends).await else {
             add(&worker.counters.handshakes_failed);
-            worker.offend(source, Offence::TlsFailure);
+            self.tell(&worker, source, &Event::Offence(Offence::TlsFailure));
             return;
         };
         add(&worker.counters.handshakes);
         let connection = self.connection(worker, source, Scheme::Https, hello);
         self.serve_http(stream, Bytes::new(), connection).await;
+    }
+
+    /// Tells detection what was done before there was a connection to speak of.
+    fn tell(&self, worker: &Worker, source: IpAddr, event: &Event<'_>) {
+        if !self.settings.is_hop(source) {
+            worker.tell(source, event);
+        }
     }
 
     /// `None`: failed, or too slow.

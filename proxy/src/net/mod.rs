@@ -16,7 +16,7 @@ pub(crate) use proxy_protocol::{Announced, announced};
 pub(crate) use stall::Stall;
 pub(crate) use stream::{ClientStream, Observe};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One `[[listen]]`.
@@ -39,6 +39,12 @@ pub struct ListenSettings {
 }
 
 impl ListenSettings {
+    /// Whether `address` is a hop that is trusted to say who its clients are. What comes from itself is nobody's doing that
+    /// may be blocked: that would shut all its clients out.
+    pub(crate) fn is_hop(&self, address: IpAddr) -> bool {
+        self.trust_forwarded_from.contains(address) || self.proxy_protocol_from.contains(address)
+    }
+
     /// Whether `other` differs at most in limits.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let Self {

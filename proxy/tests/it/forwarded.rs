@@ -70,6 +70,23 @@ fn a_trusted_hop_names_the_client_for_origins_and_detection() {
     assert_eq!(report.hits[0].1.network().to_string(), "198.18.0.1/32");
 }
 
+/// A block of the hop would shut all its clients out.
+#[test]
+fn what_a_trusted_hop_does_itself_is_not_held_against_it() {
+    let origin = Origin::answering(OK);
+    let weir = weir(&origin, &["127.0.0.1/32"]);
+    assert_eq!(ask(&weir, "").status(), 200);
+    assert_eq!(ask(&weir, "X-Forwarded-For: garbage\r\n").status(), 400);
+    assert_eq!(ask(&weir, FORGED).status(), 200);
+    let report = weir.reports.recv_timeout(PATIENCE).unwrap();
+    let told: Vec<_> = report
+        .hits
+        .iter()
+        .map(|(_, source, _)| source.network().to_string())
+        .collect();
+    assert_eq!(told, ["198.18.0.1/32"]);
+}
+
 #[test]
 fn what_stands_left_of_the_client_is_dropped() {
     let origin = Origin::answering(OK);

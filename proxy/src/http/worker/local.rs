@@ -22,7 +22,7 @@ use super::{Context, Counters};
 use crate::balance::{RoundRobin, Tried};
 use crate::cache::Store;
 use crate::clock;
-use crate::detect::{Event, Offence};
+use crate::detect::Event;
 use crate::http::Site;
 use crate::http::pool::Pool;
 use crate::http::server::Listener;
@@ -116,20 +116,14 @@ impl Worker {
         Rc::clone(&view)
     }
 
-    /// Counts a decided response and tells detection.
-    pub(in crate::http) fn count(&self, client: IpAddr, path: &str, status: StatusCode) {
+    /// Counts a decided response.
+    pub(in crate::http) fn count(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         add(&self.counters.responses[class]);
-        let status = status.as_u16();
-        self.tell(client, &Event::Response { path, status });
     }
 
-    /// Tells detection of what `client` did beside asking.
-    pub(in crate::http) fn offend(&self, client: IpAddr, offence: Offence) {
-        self.tell(client, &Event::Offence(offence));
-    }
-
-    fn tell(&self, client: IpAddr, event: &Event<'_>) {
+    /// Tells detection what `client` did.
+    pub(in crate::http) fn tell(&self, client: IpAddr, event: &Event<'_>) {
         self.reports.add(&self.view().site.rules, client, event);
     }
 
@@ -242,11 +236,6 @@ impl Worker {
         self.open.set(self.open.get() + 1);
         self.counters.open.fetch_add(1, Ordering::Relaxed);
         Opened(Rc::clone(self))
-    }
-
-    /// A connection of `client` was let in.
-    pub(in crate::http) fn connected(&self, client: IpAddr) {
-        self.tell(client, &Event::Connection);
     }
 
     /// Waits until no connection is open.
