@@ -30,6 +30,7 @@ pub(super) enum Endpoint {
     Allow,
     Disallow,
     Upstreams,
+    Certs,
     Reload,
     Health,
     Ready,
@@ -44,7 +45,7 @@ pub(super) struct Answer {
 }
 
 /// Every resource with its methods. HEAD goes wherever GET does (RFC 9110 §9.3.2).
-const ROUTES: [(&str, &[(Method, Endpoint)]); 9] = [
+const ROUTES: [(&str, &[(Method, Endpoint)]); 10] = [
     ("/v1/status", &[(Method::GET, Endpoint::Status)]),
     ("/v1/drops", &[(Method::GET, Endpoint::Drops)]),
     ("/v1/sources", &[(Method::GET, Endpoint::Sources)]),
@@ -65,6 +66,7 @@ const ROUTES: [(&str, &[(Method, Endpoint)]); 9] = [
         ],
     ),
     ("/v1/upstreams", &[(Method::GET, Endpoint::Upstreams)]),
+    ("/v1/certs", &[(Method::GET, Endpoint::Certs)]),
     ("/v1/reload", &[(Method::POST, Endpoint::Reload)]),
     ("/healthz", &[(Method::GET, Endpoint::Health)]),
     ("/readyz", &[(Method::GET, Endpoint::Ready)]),
@@ -83,7 +85,7 @@ pub(super) fn resolve(access: Access, method: &Method, path: &str) -> Result<End
         return Err(Answer::error(
             StatusCode::NOT_FOUND,
             format!("there is no {path}"),
-            "resources are below /v1/: status, drops, sources, blocks, allows, upstreams, reload",
+            "resources are below /v1/: status, drops, sources, blocks, allows, upstreams, certs, reload",
         ));
     };
     let offered = |candidate: &Method| access == Access::Full || *candidate == Method::GET;
@@ -133,6 +135,7 @@ impl Endpoint {
             Self::Blocks => Answer::ok(&control.blocks()?),
             Self::Allows => Answer::ok(&control.allows()?),
             Self::Upstreams => Answer::ok(&control.upstreams()),
+            Self::Certs => Answer::ok(&control.certs()),
             Self::Block => {
                 let request: api::BlockRequest = parse(content)?;
                 request.check()?;

@@ -13,10 +13,12 @@
 //! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable
 //! [`Site`](crate::http::Site) that a reload replaces whole.
 
+mod certificates;
 mod control;
 mod detection;
 mod feeds;
 mod host;
+mod listeners;
 mod rates;
 mod reload;
 mod status;
@@ -38,7 +40,8 @@ use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
 pub use crate::http::FileError;
 use crate::xdp::{Replace, Shield};
-use crate::{admin, cache, clock, net, telemetry, tls};
+use crate::{admin, cache, clock, telemetry, tls};
+pub use certificates::{Finding, check as check_certificates};
 pub use tls::CertificateError;
 
 use control::{ControlPlane, Guard};
@@ -118,9 +121,9 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
     if let Some(address) = settings.admin.listen {
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
-    let tls = server_tls(&settings)?;
+    let certificates = certificates::load(&settings)?;
     let filters = reload::filters(&settings, None)?;
-    let sockets = bind_all(&settings)?;
+    let bound = listeners::bind(&settings.listen, settings.process.workers)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
@@ -128,15 +131,15 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         site: Arc::new(ArcSwap::from_pointee(reload::first_site(
             &settings, filters,
         ))),
-        tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
+        credentials: Arc::new(ArcSwap::from_pointee(certificates.credentials())),
         store: Arc::new(cache::Store::new(&settings.cache)),
-        admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
     };
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;
-    let sockets = listen_all(&settings, sockets)?;
-    let mut workers = Workers::start(&settings, sockets, &shared, &reports)?;
+    let listeners = listeners::listen(bound)?;
+    let count = settings.process.workers;
+    let mut workers = Workers::start(count, listeners, &shared, &reports)?;
     drop(reports);
 
     let guard = shield
@@ -144,7 +147,13 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         .transpose()?;
 
     let control = Rc::new(ControlPlane::new(
-        settings, source, guard, shared, &workers, detection,
+        settings,
+        source,
+        guard,
+        shared,
+        &workers,
+        detection,
+        certificates,
     ));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
@@ -190,8 +199,10 @@ async fn supervise(
 ) -> Ending {
     let mut upkeep = tokio::time::interval(UPKEEP);
     let mut sampling = tokio::time::interval(SAMPLING);
+    let mut watching = tokio::time::interval(certificates::WATCH);
     upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     sampling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    watching.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let guarded = control.is_guarded();
     loop {
         tokio::select! {
@@ -210,6 +221,7 @@ async fn supervise(
             },
             exit = workers.next_exit() => return Ending::WorkerLost(exit),
             _ = upkeep.tick(), if guarded => control.upkeep(),
+            _ = watching.tick() => control.refresh_certificates(),
             _ = sampling.tick(), if guarded => control.take_samples(),
         }
     }
@@ -247,53 +259,9 @@ async fn wind_down(
     }
 }
 
-/// Reads the certificates that `settings` name, as a start would.
-pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
-    tls::server_config(&settings.certificates).map(drop)
-}
-
 /// Reads the files that routes of `settings` name, as a start would.
 pub fn check_files(settings: &Settings) -> Result<(), FileError> {
     reload::filters(settings, None).map(drop)
-}
-
-fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {
-    if settings.certificates.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(tls::server_config(&settings.certificates)?))
-}
-
-/// Lets connections in on all sockets.
-fn listen_all(
-    settings: &Settings,
-    sets: Vec<Vec<net::Bound>>,
-) -> anyhow::Result<Vec<Vec<std::net::TcpListener>>> {
-    let listen = |set: Vec<net::Bound>| set.into_iter().map(net::Bound::listen).collect();
-    let sets: std::io::Result<Vec<Vec<_>>> = sets.into_iter().map(listen).collect();
-    for listen in &settings.listen {
-        let http: Vec<_> = listen.http.names().collect();
-        tracing::info!(
-            address = %listen.address,
-            tls = listen.transport == net::Transport::Tls,
-            http = http.join(", "),
-            "listening"
-        );
-    }
-    sets.context("cannot listen")
-}
-
-/// One set of sockets per worker, one socket per listener in each.
-fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<net::Bound>>> {
-    let count = settings.process.workers;
-    let mut sets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-    for listen in &settings.listen {
-        let sockets = net::bind(listen, count)?;
-        for (set, socket) in sets.iter_mut().zip(sockets) {
-            set.push(socket);
-        }
-    }
-    Ok(sets)
 }
 
 fn attach_shield(settings: &Settings, replace: Replace) -> anyhow::Result<Option<Shield>> {

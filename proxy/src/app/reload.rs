@@ -40,7 +40,6 @@ pub(super) fn filters(settings: &Settings, current: Option<&Site>) -> Result<Fil
 pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     Settings {
         process: current.process.clone(),
-        listen: current.listen.clone(),
         cache: current.cache.clone(),
         admin: current.admin.clone(),
         log: current.log.clone(),

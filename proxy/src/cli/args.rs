@@ -71,6 +71,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Show upstreams and their servers
     Upstreams(FormatArgs),
+    /// Show certificates, their names, when they expire and where they come from
+    Certs(FormatArgs),
     /// Say whether this host is fit to run the shield, and what to do where it is not
     Doctor(FormatArgs),
     /// Take the shield off the interfaces and remove its pins
@@ -238,6 +240,8 @@ mod tests {
             "weir list block --json",
             "weir list allow",
             "weir upstreams --json",
+            "weir certs",
+            "weir certs --json",
             "weir doctor",
             "weir doctor -c weir.toml --json",
             "weir detach",

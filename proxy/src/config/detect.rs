@@ -55,14 +55,12 @@ fn rule<'a>(
             &[
                 ("requests", Count::Requests),
                 ("responses", Count::Responses),
+                ("tls-failures", Count::TlsFailures),
+                ("protocol-errors", Count::ProtocolErrors),
+                ("slow-requests", Count::SlowRequests),
+                ("connections", Count::Connections),
             ],
-            &[
-                "tls-failures",
-                "protocol-errors",
-                "slow-requests",
-                "connections",
-                "bytes",
-            ],
+            &["bytes"],
         )
     });
     let filter = filter(&mut table, count, slashes);
@@ -100,13 +98,20 @@ fn name(name: &str) -> Result<&str, Refusal> {
 
 fn filter(rule: &mut Table<'_>, count: Option<Count>, slashes: EncodedSlashes) -> Filter {
     let mut table = rule.section("where");
-    let path = table
-        .take("path")
-        .and_then(|node| node.read(|text| path(text, slashes)));
-    let status = table.take("status").map_or_else(Vec::new, |node| {
-        if count == Some(Count::Requests) {
+    let is_of_requests = matches!(count, None | Some(Count::Requests | Count::Responses));
+    let path = table.take("path").and_then(|node| {
+        if !is_of_requests {
             node.refuse(Refusal::conflict(
-                "requests have no status",
+                "only requests and responses have a path",
+                "remove it, or write count = \"requests\"",
+            ));
+        }
+        node.read(|text| path(text, slashes))
+    });
+    let status = table.take("status").map_or_else(Vec::new, |node| {
+        if !matches!(count, None | Some(Count::Responses)) {
+            node.refuse(Refusal::conflict(
+                "only responses have a status",
                 "write count = \"responses\", or remove status",
             ));
         }

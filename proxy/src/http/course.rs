@@ -17,6 +17,8 @@ use crate::route::{Admission, Asked, RouteSettings, Standing, Underscores, Value
 pub(super) struct Course {
     /// One snapshot for the whole request, whatever is reloaded meanwhile.
     pub(super) view: Rc<View>,
+    /// Who asks.
+    pub(super) client: Rc<fields::Client>,
     /// In its normal form as soon as it has one: what detection is told.
     pub(super) uri: Uri,
     /// Set when the request got that far, like all that follows.
@@ -32,9 +34,10 @@ pub(super) struct Course {
 }
 
 impl Course {
-    pub(super) fn new(connection: &Connection, uri: Uri) -> Self {
+    pub(super) fn new(connection: &Connection, client: Rc<fields::Client>, uri: Uri) -> Self {
         Self {
             view: connection.worker.view(),
+            client,
             uri,
             target: None,
             route: None,
@@ -49,10 +52,10 @@ impl Course {
         self.route.map(|index| table.route(index))
     }
 
-    pub(super) fn values<'a>(&'a self, client: &fields::Client) -> Values<'a> {
+    pub(super) fn values(&self) -> Values<'_> {
         Values {
-            client: client.ip,
-            scheme: client.scheme.as_str(),
+            client: self.client.address,
+            scheme: self.client.scheme.as_str(),
             host: self.target.as_ref().map_or("", |target| &target.host),
             path: self.path.as_deref().unwrap_or(self.uri.path()),
             query: self.uri.query(),
@@ -60,8 +63,13 @@ impl Course {
     }
 
     /// Finds the route by the request's path in its normal form, which takes the place of the one that the client wrote.
-    pub(super) fn find_route(&mut self, request: &mut request::Parts) -> Result<(), Fault> {
+    pub(super) fn find_route(
+        &mut self,
+        connection: &Connection,
+        request: &mut request::Parts,
+    ) -> Result<(), Fault> {
         let target = target(&self.view, request)?;
+        connection.check_host(&target.host)?;
         if let Some(normal) = &target.normal {
             request.uri = Uri::from(normal.clone());
         }
@@ -89,15 +97,11 @@ impl Course {
     }
 
     /// Whether the route is for this client, and not too often.
-    pub(super) fn admit(
-        &mut self,
-        connection: &Connection,
-        request: &request::Parts,
-    ) -> Result<(), Fault> {
+    pub(super) fn admit(&mut self, request: &request::Parts) -> Result<(), Fault> {
         let (Some(route), Some(index)) = (self.route(), self.route) else {
             return Err(Fault::DestinationNotFound);
         };
-        let client = connection.client.ip;
+        let client = self.client.address;
         let access = route.access.as_ref();
         if access.is_some_and(|access| access.judge(client) == Verdict::Deny) {
             return Err(Fault::Forbidden);

@@ -3,6 +3,8 @@
 
 use http::{HeaderValue, StatusCode};
 
+use crate::detect::Offence;
+
 /// Why a request is not answered with an origin's response. Names are RFC 9209 §2.3's where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
@@ -18,6 +20,10 @@ pub(crate) enum Fault {
     Unauthorized,
     /// More requests than the route's `limit`.
     TooManyRequests,
+    /// A request target longer than weir takes (RFC 9110 §15.5.15).
+    TargetTooLong,
+    /// A host that the certificate of this connection is not for (RFC 9110 §15.5.20).
+    Misdirected,
     /// More content than `body_bytes`.
     ContentTooLarge,
     /// More field lines than `header_fields`.
@@ -69,6 +75,8 @@ pub(crate) enum Malformed {
     Framing,
     /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
     Coding,
+    /// What a trusted hop says of the client cannot be read, or contradicts itself (RFC 7239).
+    Forwarded,
     /// RFC 9112 §2.2, §5.2: a line end or fold that others read differently.
     Line,
 }
@@ -105,6 +113,8 @@ impl Fault {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -133,6 +143,8 @@ impl Fault {
             Self::Forbidden => (REQUEST_DENIED, "forbidden\n"),
             Self::Unauthorized => (REQUEST_DENIED, "unauthorized\n"),
             Self::TooManyRequests => (REQUEST_DENIED, "too many requests\n"),
+            Self::TargetTooLong => (REQUEST_ERROR, "request target too long\n"),
+            Self::Misdirected => (REQUEST_DENIED, "wrong connection for this host\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
             Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
@@ -186,6 +198,8 @@ impl Fault {
             Self::BadRequest(_)
             | Self::ConnectUnsupported
             | Self::TraceRefused
+            | Self::TargetTooLong
+            | Self::Misdirected
             | Self::ContentTooLarge
             | Self::FieldsTooMany
             | Self::ContentTimeout
@@ -206,6 +220,17 @@ impl Fault {
             | Self::HttpResponseIncomplete
             | Self::HttpResponseHeaderSectionSize
             | Self::HttpProtocolError => Who::Origin,
+        }
+    }
+
+    /// What detection may count it as.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::BadRequest(_) | Self::FieldsTooMany | Self::TargetTooLong => {
+                Some(Offence::ProtocolError)
+            }
+            Self::ContentTimeout => Some(Offence::SlowRequest),
+            _ => None,
         }
     }
 
@@ -248,6 +273,7 @@ impl Malformed {
             Self::Underscore => "field name with an underscore\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Coding => "transfer coding other than chunked\n",
+            Self::Forwarded => "invalid forwarding fields\n",
             Self::Line => "invalid line in the request head\n",
         }
     }
@@ -262,7 +288,7 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 29] = [
+    const ALL: [Fault; 32] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
@@ -270,11 +296,14 @@ mod tests {
         Fault::BadRequest(Malformed::Framing),
         Fault::BadRequest(Malformed::Coding),
         Fault::BadRequest(Malformed::Line),
+        Fault::BadRequest(Malformed::Forwarded),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
         Fault::Forbidden,
         Fault::Unauthorized,
         Fault::TooManyRequests,
+        Fault::TargetTooLong,
+        Fault::Misdirected,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,
         Fault::ContentTimeout,

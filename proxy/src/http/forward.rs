@@ -188,7 +188,12 @@ async fn exchange(
         }
     };
     match outcome {
-        Ok(response) => Ok(Exchange { response, lease }),
+        Ok(response) => {
+            if !upload.is_whole() {
+                lease.spend();
+            }
+            Ok(Exchange { response, lease })
+        }
         Err(mut error) => {
             let unsent = error.take_message().map(Request::into_body);
             let fault = upload

@@ -10,6 +10,7 @@ mod fault;
 mod fields;
 mod filters;
 mod forward;
+mod frames;
 mod framing;
 mod pipeline;
 mod pool;

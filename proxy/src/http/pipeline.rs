@@ -20,12 +20,13 @@ use super::cached::{self, Consulted, Miss, Place};
 use super::connection::Connection;
 use super::course::Course;
 use super::fault::{Fault, Malformed, Who};
-use super::fields::{self, Origin};
+use super::fields::{self, Origin, Scheme};
 use super::filters::{self, Page};
 use super::forward::{Content, Exchange, Outgoing, Size, forward};
 use super::served::Served;
 use super::target::{Target, with_query};
 use crate::cache::StoredResponse;
+use crate::detect::Event;
 use crate::route::{Action, PathPattern, RouteSettings};
 
 /// A decided response.
@@ -52,18 +53,26 @@ pub(super) async fn respond(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
     let (method, version) = (request.method.clone(), request.version);
-    let mut course = Course::new(&connection, request.uri.clone());
-    let request_id = connection.worker.request_id();
-    let mut served = Served::begin(&connection, &request, &request_id);
-    let outcome = answer(
-        &connection,
-        request,
-        content,
-        request_id,
-        &mut course,
-        &mut served,
-    )
-    .await;
+    let identified = connection.client_of(&request.headers);
+    let client = Rc::clone(identified.as_ref().unwrap_or(&connection.client));
+    let request_id = client.request_id.clone();
+    let request_id = request_id.unwrap_or_else(|| connection.worker.request_id());
+    let mut served = Served::begin(&connection, client.address, &request, &request_id);
+    let mut course = Course::new(&connection, client, request.uri.clone());
+    let outcome = match identified {
+        Ok(_) => {
+            answer(
+                &connection,
+                request,
+                content,
+                request_id,
+                &mut course,
+                &mut served,
+            )
+            .await
+        }
+        Err(fault) => Err(fault),
+    };
     let fault = outcome.as_ref().err().copied();
     let mut response = match outcome {
         Ok(answer) => {
@@ -74,12 +83,19 @@ pub(super) async fn respond(
         }
         Err(fault) => refuse(fault, connection.http(), &course, served),
     };
-    finish(&mut response, &connection, &course, fault);
-    connection
-        .worker
-        .count(connection.source, course.uri.path(), response.status());
+    finish(&mut response, &course, fault);
+    connection.worker.count(response.status());
+    let client = course.client.address;
+    let event = Event::Response {
+        path: course.uri.path(),
+        status: response.status().as_u16(),
+    };
+    connection.tell(client, &event);
     if let Some(fault) = fault {
-        tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
+        if let Some(offence) = fault.offence() {
+            connection.tell(client, &Event::Offence(offence));
+        }
+        tracing::debug!(%client, error = fault.name(), "request failed");
     }
     Ok(response)
 }
@@ -113,12 +129,7 @@ fn encode(
 }
 
 /// What the route has to say of a response, whoever made it.
-fn finish(
-    response: &mut Response<ResponseBody>,
-    connection: &Connection,
-    course: &Course,
-    fault: Option<Fault>,
-) {
+fn finish(response: &mut Response<ResponseBody>, course: &Course, fault: Option<Fault>) {
     let Some(route) = course.route() else {
         return;
     };
@@ -130,8 +141,7 @@ fn finish(
         filters::challenge(fields, auth);
     }
     if !route.response_edits.is_empty() {
-        let values = course.values(&connection.client);
-        route.response_edits.apply(fields, &values);
+        route.response_edits.apply(fields, &course.values());
     }
 }
 
@@ -145,8 +155,8 @@ async fn answer(
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
     check(connection, &request)?;
-    course.find_route(&mut request)?;
-    course.admit(connection, &request)?;
+    course.find_route(connection, &mut request)?;
+    course.admit(&request)?;
     let course = &*course;
     let (Some(route), Some(target)) = (course.route(), &course.target) else {
         return Err(Fault::DestinationNotFound);
@@ -158,7 +168,7 @@ async fn answer(
     let upstream = match &route.action {
         Action::Forward(upstream) => *upstream,
         Action::Redirect(redirect) => {
-            return filters::redirect(redirect, &course.values(&connection.client));
+            return filters::redirect(redirect, &course.values());
         }
         Action::Respond(fixed) => return Ok(filters::respond(fixed)),
     };
@@ -170,9 +180,8 @@ async fn answer(
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, route, content)?;
     let miss = if route.cache {
-        let scheme = connection.client.scheme;
         let place = Place {
-            scheme,
+            scheme: course.client.scheme,
             target,
             conditions: &route.pattern.fields,
         };
@@ -189,11 +198,18 @@ async fn answer(
     let kept: SmallVec<[_; 2]> = conditions
         .filter(|(name, _)| fields::nominates(&request.headers, name))
         .collect();
-    prepare(connection, &mut request, target, &content, request_id)?;
+    prepare(
+        connection,
+        &course.client,
+        &mut request,
+        target,
+        &content,
+        request_id,
+    )?;
     for (name, value) in kept {
         request.headers.insert(name, value.clone());
     }
-    edit_request(connection, route, course, &mut request.headers);
+    edit_request(route, course, &mut request.headers);
     let outgoing = Outgoing {
         uri: origin_form(&request.uri, course.path.as_deref())?,
         method: request.method,
@@ -202,7 +218,8 @@ async fn answer(
     };
     let worker = &connection.worker;
     let exchange = forward(worker, &course.view, upstream, &outgoing, content, served).await?;
-    conclude(connection, route, target, exchange, miss, served)
+    let scheme = course.client.scheme;
+    conclude(connection, scheme, route, target, exchange, miss, served)
 }
 
 /// Whether the request can be understood in one way only, and is one that weir serves.
@@ -215,16 +232,15 @@ fn check(connection: &Connection, request: &request::Parts) -> Result<(), Fault>
     if request.headers.len() > connection.settings.limits.header_fields {
         return Err(Fault::FieldsTooMany);
     }
+    let target_bytes = request.uri.path_and_query();
+    if target_bytes.is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        return Err(Fault::TargetTooLong);
+    }
     Ok(())
 }
 
 /// What the route adds to, changes in and takes from the fields for the origin.
-fn edit_request(
-    connection: &Connection,
-    route: &RouteSettings,
-    course: &Course,
-    fields: &mut HeaderMap,
-) {
+fn edit_request(route: &RouteSettings, course: &Course, fields: &mut HeaderMap) {
     if let (true, PathPattern::Prefix(prefix)) = (route.strip_prefix, &route.pattern.path)
         && let Ok(prefix) = HeaderValue::from_str(prefix.trim_end_matches('/'))
     {
@@ -232,8 +248,7 @@ fn edit_request(
         fields.insert(X_FORWARDED_PREFIX, prefix);
     }
     if !route.request_edits.is_empty() {
-        let values = course.values(&connection.client);
-        route.request_edits.apply(fields, &values);
+        route.request_edits.apply(fields, &course.values());
     }
 }
 
@@ -262,13 +277,14 @@ fn accept_content(
         Size::Some
     };
     let upload = Rc::new(Upload::default());
-    let body = RequestBody::new(incoming, bytes_max, limits.body_timeout, Rc::clone(&upload));
+    let body = RequestBody::new(incoming, bytes_max, limits, Rc::clone(&upload));
     Ok(Content { body, upload, size })
 }
 
 /// Makes the request's fields the origin's. Framing is said anew, from the content that there is.
 fn prepare(
     connection: &Connection,
+    client: &fields::Client,
     request: &mut request::Parts,
     target: &Target,
     content: &Content,
@@ -281,7 +297,7 @@ fn prepare(
     let declared = fields.remove(CONTENT_LENGTH).is_some();
     fields::to_origin(
         fields,
-        &connection.client,
+        client,
         &target.authority,
         request.version,
         request_id,
@@ -316,6 +332,7 @@ fn origin_form(uri: &Uri, path: Option<&str>) -> Result<Uri, Fault> {
 /// From the origin's response to the client's.
 fn conclude(
     connection: &Rc<Connection>,
+    scheme: Scheme,
     route: &RouteSettings,
     target: &Target,
     exchange: Exchange,
@@ -345,7 +362,6 @@ fn conclude(
         server: lease.server.index,
         reveal: route.reveal_origin,
     };
-    let scheme = connection.client.scheme;
     fields::to_client(fields, &origin, scheme, &target.authority, response.version);
     let mut fill = None;
     if let Some(miss) = miss {
@@ -435,5 +451,7 @@ fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Resp
     response
 }
 
+/// Twice what RFC 9112 §3 wants everybody to take.
+const TARGET_BYTES_MAX: usize = 16 << 10;
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -84,7 +84,7 @@ impl Target {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let value = HeaderValue::from_bytes(bytes).map_err(|_invalid| BAD_HOST)?;
         Self::parse_field(&value)
     }

@@ -9,9 +9,11 @@
     reason = "tests: a panic is a failure, and deadlines of the harness read the clock"
 )]
 
+mod abuse;
 mod actions;
 mod auth;
 mod caching;
+mod certificates;
 mod client;
 mod compress;
 mod connections;
@@ -19,12 +21,20 @@ mod content;
 mod drain;
 mod failover;
 mod fields;
+mod forwarded;
 mod framing;
+mod h2_requests;
 mod http2;
+mod lies;
 mod limits;
+mod listeners;
 mod origin;
 mod paths;
 mod process;
+mod proxy_protocol;
+mod raw_h2;
+mod reload;
 mod routing;
+mod strict;
 mod tls;
 mod weir;

@@ -25,6 +25,14 @@ fn values_that_clash_are_told_with_both_places() {
              (hint: add a [[certificate]] with chain and key)",
         ),
         (
+            "[[listen]]\naddress = \"[::]:81\"\nsni = \"strict\"",
+            "10: listen[1].sni = \"strict\": this listener does not speak TLS (hint: add tls = true, or remove it)",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:81\"\nclient_auth = { ca = \"/c\", mode = \"required\" }",
+            "10: listen[1].client_auth: this listener does not speak TLS (hint: add tls = true, or remove it)",
+        ),
+        (
             "[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]",
             "9: upstream[1].name = \"app\": the same as upstream[0].name on line 4 \
              (hint: remove or change one of them)",
@@ -94,8 +102,13 @@ fn values_that_clash_are_told_with_both_places() {
         ),
         (
             "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nwhere = { status = [401] }",
-            "13: detect[0].where.status = [401]: requests have no status \
+            "13: detect[0].where.status = [401]: only responses have a status \
              (hint: write count = \"responses\", or remove status)",
+        ),
+        (
+            "[[detect]]\nname = \"r\"\ncount = \"tls-failures\"\nlimit = 1\nwindow = \"1s\"\nwhere = { path = \"/\" }",
+            "13: detect[0].where.path = \"/\": only requests and responses have a path \
+             (hint: remove it, or write count = \"requests\")",
         ),
         (
             "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nblock_max = \"30m\"",

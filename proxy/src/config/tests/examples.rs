@@ -8,8 +8,9 @@ use weir_common::settings::CookieMode;
 
 use super::{BASE, invalid, valid};
 use crate::config::load;
-use crate::net::Transport;
+use crate::net::{Networks, Transport};
 use crate::route::{Action, HostPattern, PathPattern};
+use crate::tls::{ClientAuthMode, Sni};
 use crate::xdp::{Feed, Limits, Rate, Sanity};
 
 #[test]
@@ -71,6 +72,50 @@ fn the_reference_says_default_exactly_where_it_shows_the_default() {
         compared += 1;
     }
     assert!(compared > 65, "only {compared} lines claim a default");
+}
+
+#[test]
+fn what_is_said_of_clients_arrives_at_the_listener() {
+    let settings = valid(
+        r#"
+        [limits]
+        min_body_rate = 7
+        handshakes = 8
+        [[listen]]
+        address = "[::]:443"
+        tls = true
+        sni = "strict"
+        client_auth = { ca = "/ca.pem", mode = "optional" }
+        proxy_protocol_from = ["192.0.2.0/24"]
+        trust_forwarded_from = ["2001:db8::/32", "192.0.2.7"]
+        [[certificate]]
+        chain = "/c.pem"
+        key = "/k.pem"
+        names = ["Example.com", "*.example.com"]
+        [[upstream]]
+        name = "app"
+        servers = ["http://10.0.0.1"]
+        [[route]]
+        upstream = "app"
+        "#,
+    );
+    let listen = &settings.listen[0];
+    assert_eq!(
+        (listen.limits.min_body_rate, listen.limits.handshakes),
+        (7, 8)
+    );
+    assert_eq!(listen.tls.sni, Sni::Strict);
+    let auth = listen.tls.client_auth.as_ref().expect("asked for");
+    assert_eq!(auth.ca, Path::new("/ca.pem"));
+    assert_eq!(auth.mode, ClientAuthMode::Optional);
+    let holds = |networks: &Networks, address: &str| {
+        networks.contains(address.parse().expect("an address"))
+    };
+    assert!(holds(&listen.proxy_protocol_from, "192.0.2.9"));
+    assert!(!holds(&listen.trust_forwarded_from, "192.0.2.9"));
+    assert!(holds(&listen.trust_forwarded_from, "::ffff:192.0.2.7"));
+    let names = &settings.certificates[0].names;
+    assert_eq!(*names, ["example.com", "*.example.com"]);
 }
 
 /// `… ; 100ms to 5m` in a key's comment is what the key's refusal names.

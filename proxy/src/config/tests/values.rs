@@ -197,6 +197,16 @@ fn values_are_checked() {
              such as \"[::]:443\" (all IPv4 and IPv6 addresses) or \"192.0.2.1:80\")",
         ),
         (
+            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\nnames = []",
+            "11: certificate[0].names = []: a certificate without a name is served to nobody \
+             (hint: write names, or remove the key: they are then the certificate's own)",
+        ),
+        (
+            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\nnames = [\"a.*.test\"]",
+            "11: certificate[0].names[0] = \"a.*.test\": not a host name \
+             (hint: write a name such as \"example.com\" or \"*.example.com\")",
+        ),
+        (
             "[[listen]]\naddress = \"[::]:81\"\nhttp = []",
             "10: listen[1].http = []: a listener needs at least one HTTP version (hint: write [\"1.1\", \"2\"])",
         ),

@@ -1,6 +1,7 @@
 //! Content on its way through: streamed both ways, bounded in size and in time, never cut short silently.
 
 mod encode;
+mod pace;
 mod request;
 mod response;
 

@@ -11,9 +11,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BoxError;
+use super::pace::{Pace, Speed};
+use crate::clock;
 use crate::http::fault::Fault;
 use crate::http::fields;
-use crate::net::Stall;
+use crate::net::{ClientLimits, Stall};
 
 /// Request content: the client's, within its limits. An error in it aborts the exchange with the origin, so that the
 /// origin never takes a part for the whole.
@@ -22,6 +24,7 @@ pub(in crate::http) struct RequestBody {
     /// Bytes that may still come.
     left: u64,
     silent: Stall,
+    pace: Pace,
     upload: Rc<Upload>,
 }
 
@@ -34,20 +37,24 @@ pub(in crate::http) struct Upload {
     waits_for_client: Cell<bool>,
     /// Parts that went to the origin's connection.
     parts: Cell<u64>,
+    /// All of it did.
+    whole: Cell<bool>,
 }
 
 impl RequestBody {
-    /// At most `bytes_max` bytes; a client that is silent longer than `timeout` while content is due has failed.
+    /// At most `bytes_max`, and within `limits`, not silent for too long while content is due, and not too slow in all.
     pub(in crate::http) fn new(
         incoming: Incoming,
         bytes_max: u64,
-        timeout: Duration,
+        limits: &ClientLimits,
         upload: Rc<Upload>,
     ) -> Self {
+        upload.whole.set(incoming.is_end_stream());
         Self {
             incoming: (!incoming.is_end_stream()).then_some(incoming),
             left: bytes_max,
-            silent: Stall::new(timeout),
+            silent: Stall::new(limits.body_timeout),
+            pace: Pace::new(limits.min_body_rate),
             upload,
         }
     }
@@ -58,6 +65,7 @@ impl RequestBody {
             incoming: None,
             left: 0,
             silent: Stall::new(Duration::ZERO),
+            pace: Pace::new(0),
             upload: Rc::default(),
         }
     }
@@ -72,6 +80,9 @@ impl RequestBody {
     fn pass(&mut self, mut frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.upload.parts.set(self.upload.parts.get() + 1);
         if let Some(data) = frame.data_ref() {
+            if self.pace.arrived(data.len(), clock::now) == Speed::TooSlow {
+                return self.fail(Fault::ContentTimeout);
+            }
             match self.left.checked_sub(data.len() as u64) {
                 Some(left) => self.left = left,
                 None => return self.fail(Fault::ContentTooLarge),
@@ -92,6 +103,11 @@ impl Upload {
     /// Whether the next move is the client's.
     pub(in crate::http) fn waits_for_client(&self) -> bool {
         self.waits_for_client.get()
+    }
+
+    /// Whether the origin's connection has all of the content.
+    pub(in crate::http) fn is_whole(&self) -> bool {
+        self.whole.get()
     }
 
     /// Changes whenever content moves.
@@ -116,14 +132,24 @@ impl Body for RequestBody {
         this.upload.waits_for_client.set(polled.is_pending());
         match polled {
             Poll::Pending => match this.silent.poll_waiting(context) {
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => {
+                    this.pace.waits(clock::now);
+                    Poll::Pending
+                }
                 Poll::Ready(()) => this.fail(Fault::ContentTimeout),
             },
             Poll::Ready(outcome) => {
                 this.silent.progressed();
                 match outcome {
-                    None => Poll::Ready(None),
-                    Some(Ok(frame)) => this.pass(frame),
+                    None => {
+                        this.upload.whole.set(true);
+                        Poll::Ready(None)
+                    }
+                    Some(Ok(frame)) => {
+                        let polled = this.pass(frame);
+                        this.upload.whole.set(this.is_end_stream());
+                        polled
+                    }
                     Some(Err(_)) => this.fail(Fault::ContentIncomplete),
                 }
             }
@@ -131,7 +157,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.incoming.as_ref().is_none_or(Body::is_end_stream) && self.upload.fault().is_none()
     }
 
     /// Exact when the client declared a length: then the origin gets that `Content-Length`, else chunks.

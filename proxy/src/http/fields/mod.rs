@@ -1,9 +1,13 @@
 //! Fields on their way through: which end here, which are added (RFC 9110 §7.6, RFC 7239).
 
+mod forwarded;
+mod identity;
 mod relocate;
 mod request;
 mod response;
 
+pub(super) use forwarded::Told;
+pub(super) use identity::Certificate;
 pub(super) use request::{Client, Scheme, join_cookie_crumbs, to_origin, trailers_to_origin};
 pub(super) use response::{Origin, to_client, trailers_to_client, varies_by_ours};
 

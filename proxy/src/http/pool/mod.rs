@@ -43,6 +43,7 @@ pub(super) struct Lease {
     pub(super) link: Link,
     pub(super) server: Server,
     pool: Rc<Pool>,
+    is_spent: bool,
 }
 
 /// A connection and the task that runs it. Dropped, it is closed at once. Dropping the sender alone would not do: hyper
@@ -90,6 +91,7 @@ impl Pool {
             link,
             server,
             pool: Rc::clone(self),
+            is_spent: false,
         }
     }
 
@@ -137,9 +139,15 @@ async fn reap(pool: Rc<Pool>) {
 }
 
 impl Lease {
+    /// The origin answered before it had the whole request: what it makes of the rest, it may answer, too. So the connection
+    /// is for no other request.
+    pub(super) fn spend(&mut self) {
+        self.is_spent = true;
+    }
+
     /// Keeps the connection for the next request: the exchange ended whole.
     pub(super) fn give_back(self) {
-        if !self.link.sender.is_closed() {
+        if !self.is_spent && !self.link.sender.is_closed() {
             self.pool.put(self.link, self.server);
         }
     }

@@ -22,9 +22,11 @@ use super::{Context, Counters};
 use crate::balance::{RoundRobin, Tried};
 use crate::cache::Store;
 use crate::clock;
+use crate::detect::Event;
 use crate::http::Site;
 use crate::http::pool::Pool;
-use crate::net::Admission;
+use crate::http::server::Listener;
+use crate::net::Refused;
 use crate::telemetry::AccessLog;
 
 /// One worker's state.
@@ -33,13 +35,12 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) store: Arc<Store>,
     pub(in crate::http) access: AccessLog,
     pub(in crate::http) counters: Arc<Counters>,
-    pub(super) admission: Arc<Admission>,
     index: usize,
     site: Arc<ArcSwap<Site>>,
     view: RefCell<Rc<View>>,
     reports: Rc<Reports>,
     drain_since: Cell<Option<Instant>>,
-    /// Connections to wake when the drain begins, by number.
+    /// Connections to wake when the drain begins or their listener is retired, by number.
     wakers: RefCell<HashMap<u64, Waker, foldhash::fast::RandomState>>,
     next_number: Cell<u64>,
     open: Cell<usize>,
@@ -90,7 +91,6 @@ impl Worker {
             store: context.store,
             access: context.access,
             counters: context.counters,
-            admission: context.admission,
             index: context.index,
             view: RefCell::new(Rc::new(View::new(site, context.index))),
             site: context.site,
@@ -119,12 +119,15 @@ impl Worker {
         Rc::clone(&view)
     }
 
-    /// Counts a decided response and tells detection.
-    pub(in crate::http) fn count(&self, client: IpAddr, path: &str, status: StatusCode) {
+    /// Counts a decided response.
+    pub(in crate::http) fn count(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         add(&self.counters.responses[class]);
-        self.reports
-            .add(&self.view().site.rules, client, path, status);
+    }
+
+    /// Tells detection what `client` did.
+    pub(in crate::http) fn tell(&self, client: IpAddr, event: &Event<'_>) {
+        self.reports.add(&self.view().site.rules, client, event);
     }
 
     /// Sends what was counted but not yet reported.
@@ -184,6 +187,23 @@ impl Worker {
         self.encoding.set(self.encoding.get() - 1);
     }
 
+    /// 0-based number.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// A connection was not let in.
+    pub(in crate::http) fn refused(&self, client: IpAddr, why: Refused) {
+        add(&self.counters.refused);
+        tracing::debug!(%client, ?why, "connection refused");
+    }
+
+    /// Asks the connections of `listener` to go, after what is in flight.
+    pub(super) fn retire(&self, listener: &Listener) {
+        listener.retired.set(Some(clock::now()));
+        self.wake_all();
+    }
+
     /// When the drain began, if it has.
     pub(in crate::http) fn drain_since(&self) -> Option<Instant> {
         self.drain_since.get()
@@ -192,8 +212,12 @@ impl Worker {
     /// Begins the drain.
     pub(super) fn drain(&self) {
         self.drain_since.set(Some(clock::now()));
-        for (_, waker) in self.wakers.borrow_mut().drain() {
-            waker.wake();
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        for waker in self.wakers.borrow().values() {
+            waker.wake_by_ref();
         }
     }
 
