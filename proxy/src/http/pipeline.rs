@@ -193,10 +193,11 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
-    // What the route was found by, the origin sees: `Connection` must not take it away.
+    // What the route was found by, the origin sees: `Connection` must not take it away. But it must not bring back what no
+    // client may say, either.
     let conditions = route.pattern.fields.iter();
     let kept: SmallVec<[_; 2]> = conditions
-        .filter(|(name, _)| fields::nominates(&request.headers, name))
+        .filter(|(name, _)| fields::nominates(&request.headers, name) && !fields::is_withheld(name))
         .collect();
     prepare(
         connection,

@@ -46,6 +46,25 @@ fn value(template: &Template, values: &Values<'_>) -> Option<HeaderValue> {
     HeaderValue::try_from(template.expand(values)).ok()
 }
 
+/// By these origins are told of a client's certificate: ours, RFC 9440's, and those of other proxies. Only what a handshake
+/// has verified may stand in them, so no client, no route's edits and no route's conditions have a say.
+pub const CERTIFICATE_FIELDS: [HeaderName; 14] = [
+    HeaderName::from_static("x-client-cert-subject"),
+    HeaderName::from_static("x-client-cert-san"),
+    HeaderName::from_static("x-client-cert-fingerprint"),
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("client-cert-chain"),
+    HeaderName::from_static("ssl-client-cert"),
+    HeaderName::from_static("ssl-client-verify"),
+    HeaderName::from_static("ssl-client-subject-dn"),
+    HeaderName::from_static("x-client-cert"),
+    HeaderName::from_static("x-forwarded-client-cert"),
+    HeaderName::from_static("x-forwarded-tls-client-cert"),
+    HeaderName::from_static("x-ssl-client-cert"),
+    HeaderName::from_static("x-ssl-client-dn"),
+    HeaderName::from_static("x-ssl-client-verify"),
+];
+
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use access::{Access, Verdict};
-pub use edit::FieldEdits;
+pub use edit::{CERTIFICATE_FIELDS, FieldEdits};
 pub use expression::{Expression, InvalidExpression};
 pub use limit::{Admission, Buckets, LimitBy, LimitSettings, Standing};
 pub use path::{EncodedSlashes, InvalidPath, RequestSettings, Underscores, normalise};

@@ -7,7 +7,7 @@ use http::HeaderName;
 use super::pattern::{field_name, field_value};
 use crate::config::reader::{Node, Table};
 use crate::config::value::Refusal;
-use crate::route::{FieldEdits, Template, Values, Variable};
+use crate::route::{CERTIFICATE_FIELDS, FieldEdits, Template, Values, Variable};
 
 /// Whose fields are edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ fn lines(node: &Node<'_>, message: Message) -> Vec<(HeaderName, Template)> {
     let entries = entries.iter();
     entries
         .filter_map(|(name, value)| {
-            let name = value.accept(editable(name, message));
+            let name = value.accept(sayable(name, message));
             let template = value.read(line);
             Some((name?, template?))
         })
@@ -105,6 +105,18 @@ fn editable(text: &str, message: Message) -> Result<HeaderName, Refusal> {
     Ok(name)
 }
 
+/// A field that can be edited and is not true by weir's word alone.
+fn sayable(text: &str, message: Message) -> Result<HeaderName, Refusal> {
+    let name = editable(text, message)?;
+    if message == Message::Request && CERTIFICATE_FIELDS.contains(&name) {
+        return Err(Refusal::invalid(
+            "origins believe what this field says of a client's certificate, so only a handshake fills it",
+            "remove it; `client_auth` of a listener asks for certificates",
+        ));
+    }
+    Ok(name)
+}
+
 /// Fields of one connection and framing (RFC 9110 §7.6.1, RFC 9112 §6), and what loops are found by.
 const CONNECTION: [&str; 13] = [
     "connection",
@@ -147,6 +159,15 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_handshake_says_can_be_left_out_but_not_made_up() {
+        let name = "X-Client-Cert-Subject";
+        assert!(editable(name, Message::Request).is_ok());
+        assert!(sayable(name, Message::Request).is_err());
+        assert!(sayable("ssl-client-verify", Message::Request).is_err());
+        assert!(sayable("x-a", Message::Request).is_ok());
     }
 
     #[test]

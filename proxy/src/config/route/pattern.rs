@@ -8,7 +8,7 @@ use crate::config::origin;
 use crate::config::reader::{Node, Table};
 use crate::config::value::Refusal;
 use crate::route::{
-    self, EncodedSlashes, Expression, HostPattern, InvalidPath, PathPattern, Pattern,
+    self, CERTIFICATE_FIELDS, EncodedSlashes, Expression, HostPattern, InvalidPath, PathPattern, Pattern,
 };
 
 /// The pattern, and whether all of it was understood.
@@ -89,7 +89,7 @@ fn fields(node: &Node<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
         return None;
     }
     let fields = entries.iter().map(|(name, value)| {
-        let name = value.accept(field_name(name));
+        let name = value.accept(condition(name));
         let value = value.read(field_value);
         Some((name?, value?))
     });
@@ -103,6 +103,18 @@ fn fields(node: &Node<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
         return None;
     }
     Some(fields)
+}
+
+/// The name of a field that says the same to weir and to the origin.
+fn condition(text: &str) -> Result<HeaderName, Refusal> {
+    let name = field_name(text)?;
+    if CERTIFICATE_FIELDS.contains(&name) {
+        return Err(Refusal::invalid(
+            "any client can send this field, and origins never see that",
+            "remove it; `client_auth` of a listener asks for certificates",
+        ));
+    }
+    Ok(name)
 }
 
 /// The name of a field.

@@ -39,21 +39,3 @@ impl Certificate {
 pub(super) const SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 pub(super) const ALTERNATIVE_NAMES: HeaderName = HeaderName::from_static("x-client-cert-san");
 pub(super) const FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
-
-/// Ours, RFC 9440's, and those by which other proxies tell origins of a certificate.
-pub(super) const CERTIFICATE_FIELDS: [HeaderName; 14] = [
-    SUBJECT,
-    ALTERNATIVE_NAMES,
-    FINGERPRINT,
-    HeaderName::from_static("client-cert"),
-    HeaderName::from_static("client-cert-chain"),
-    HeaderName::from_static("ssl-client-cert"),
-    HeaderName::from_static("ssl-client-verify"),
-    HeaderName::from_static("ssl-client-subject-dn"),
-    HeaderName::from_static("x-client-cert"),
-    HeaderName::from_static("x-forwarded-client-cert"),
-    HeaderName::from_static("x-forwarded-tls-client-cert"),
-    HeaderName::from_static("x-ssl-client-cert"),
-    HeaderName::from_static("x-ssl-client-dn"),
-    HeaderName::from_static("x-ssl-client-verify"),
-];

@@ -8,7 +8,9 @@ mod response;
 
 pub(super) use forwarded::Told;
 pub(super) use identity::Certificate;
-pub(super) use request::{Client, Scheme, join_cookie_crumbs, to_origin, trailers_to_origin};
+pub(super) use request::{
+    Client, Scheme, is_withheld, join_cookie_crumbs, to_origin, trailers_to_origin,
+};
 pub(super) use response::{Origin, to_client, trailers_to_client, varies_by_ours};
 
 use http::header::{

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::forwarded::Told;
-use super::identity::{CERTIFICATE_FIELDS, Certificate};
-use super::{remove_forbidden_trailers, remove_hop_by_hop, tokens};
+use super::identity::Certificate;
+use super::{HOP_BY_HOP, remove_forbidden_trailers, remove_hop_by_hop, tokens};
 use crate::http::fault::Fault;
+use crate::route::CERTIFICATE_FIELDS;
 
 /// How the client reached weir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,15 @@ pub(in crate::http) fn to_origin(
     Ok(())
 }
 
+/// Whether the origin never gets a client's field of this name, whatever else is kept of the request.
+pub(in crate::http) fn is_withheld(name: &HeaderName) -> bool {
+    UNTRUSTED.contains(name)
+        || CERTIFICATE_FIELDS.contains(name)
+        || HOP_BY_HOP.contains(name)
+        || OURS.contains(name)
+        || name.as_str().contains('_')
+}
+
 /// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` for compression; HTTP/1.1 must see one line.
 pub(in crate::http) fn join_cookie_crumbs(fields: &mut HeaderMap) {
     let mut crumbs = fields.get_all(COOKIE).iter();
@@ -271,6 +281,19 @@ pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What weir itself says to origins.
+const OURS: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    FORWARDED,
+    HOST,
+    VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+    X_REQUEST_ID,
+];
 
 /// Fields that origins believe to come from their proxy: they change who the client seems to be, or which resource or
 /// method is meant after the routes have judged it. The ones we set ourselves are replaced, not listed.
