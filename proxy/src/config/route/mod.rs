@@ -13,7 +13,7 @@ use super::reader::Table;
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::UpstreamSettings;
-use crate::route::{self, EncodedSlashes, RouteSettings};
+use crate::route::{self, EncodedSlashes, PathPattern, RouteSettings};
 use edits::{Message, edits};
 
 /// `[[route]]`, in file order, and what is to be said of them though they are valid.
@@ -25,12 +25,22 @@ pub(super) fn routes(
     let mut patterns = Unique::new();
     let mut routes = Vec::new();
     let mut lines = Vec::new();
+    let mut expressions = 0;
     for (index, mut table) in root.sections("route").into_iter().enumerate() {
         let (pattern, understood) = pattern::pattern(&mut table, slashes);
         if understood {
             let key = format!("route[{index}]");
             if let Err(refusal) = patterns.insert(pattern.clone(), &key, table.line()) {
                 table.refuse(refusal);
+            }
+        }
+        if matches!(pattern.path, PathPattern::Regex(_)) {
+            expressions += 1;
+            if expressions == EXPRESSIONS_MAX + 1 {
+                table.refuse(Refusal::invalid(
+                    format!("there can be at most {EXPRESSIONS_MAX} paths that are expressions"),
+                    "use prefixes",
+                ));
             }
         }
         lines.push(table.line());
@@ -91,3 +101,6 @@ fn shadows(routes: &[RouteSettings], lines: &[usize]) -> Vec<Problem> {
         })
         .collect()
 }
+
+/// Paths that are expressions, at most: each takes up to 64 KiB compiled.
+const EXPRESSIONS_MAX: usize = 1_000;

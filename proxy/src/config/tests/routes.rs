@@ -137,3 +137,17 @@ fn what_makes_no_sense_in_a_route_is_told() {
         assert_eq!(report(&text[BASE.len()..]), expected);
     }
 }
+
+#[test]
+fn expressions_are_bounded_in_number() {
+    let text = |count: usize| {
+        (0..count).fold(String::new(), |text, number| {
+            format!("{text}[[route]]\npath = \"~^/{number}$\"\nupstream = \"app\"\n")
+        })
+    };
+    assert_eq!(valid(&format!("{BASE}{}", text(1_000))).routes.len(), 1_001);
+    assert_eq!(
+        report(&text(1_001)),
+        "3008: route[1001]: there can be at most 1000 paths that are expressions (hint: use prefixes)"
+    );
+}
