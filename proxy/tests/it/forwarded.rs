@@ -4,7 +4,7 @@ use weir::net::Networks;
 
 use crate::client::{Client, Message};
 use crate::origin::Origin;
-use crate::weir::{PATIENCE, Setup, Weir, rule};
+use crate::weir::{PATIENCE, Setup, Weir, routes, rule};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -68,6 +68,68 @@ fn a_trusted_hop_names_the_client_for_origins_and_detection() {
     assert_eq!(request.field("host"), Some("a.test"));
     let report = weir.reports.recv_timeout(PATIENCE).unwrap();
     assert_eq!(report.hits[0].1.network().to_string(), "198.18.0.1/32");
+}
+
+/// The hop itself is not in the route's network, and all its clients share a connection.
+#[test]
+fn a_route_judges_the_client_that_a_trusted_hop_names() {
+    let origin = Origin::answering(OK);
+    let text = r#"
+        [[route]]
+        upstream = "app"
+        allow = ["198.18.0.0/15"]
+        limit = { requests = 1, per = "1day", by = "client-ip" }
+        request_headers = { set = { x-seen = "$client_ip $scheme" } }
+        response_headers = { set = { x-seen = "$client_ip" } }
+        "#;
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.trust_forwarded_from = Networks::new(vec!["127.0.0.1/32".parse().unwrap()]);
+            setup.routes = Some(routes(text));
+        })
+        .start();
+    let mut hop = Client::connect(weir.address);
+    for (client, status) in [
+        ("198.18.0.1", 200),
+        ("198.18.0.1", 429),
+        ("198.18.0.2", 200),
+        ("192.0.2.1", 403),
+    ] {
+        hop.send(&format!(
+            "GET / HTTP/1.1\r\nHost: a.test\r\nForwarded: for={client};proto=https\r\n\r\n"
+        ));
+        let response = hop.response();
+        assert_eq!(response.status(), status, "{client}");
+        assert_eq!(response.field("x-seen"), Some(client));
+    }
+    assert_eq!(ask(&weir, "").status(), 403);
+    let requests = origin.requests();
+    let seen: Vec<_> = requests
+        .iter()
+        .map(|r| r.field("x-seen").unwrap())
+        .collect();
+    assert_eq!(seen, ["198.18.0.1 https", "198.18.0.2 https"]);
+}
+
+/// A route keeps the fields that it was found by, even if `Connection` nominates them.
+#[test]
+fn a_route_that_asks_for_a_forged_field_does_not_pass_it_on() {
+    let origin = Origin::answering(OK);
+    let text = r#"
+        [[route]]
+        upstream = "app"
+        headers = { x-forwarded-for = "198.18.0.1", x-real-ip = "198.18.0.1", x-a = "1" }
+        "#;
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| setup.routes = Some(routes(text)))
+        .start();
+    let lines = "X-Forwarded-For: 198.18.0.1\r\nX-Real-Ip: 198.18.0.1\r\nX-A: 1\r\n\
+        Connection: x-forwarded-for, x-real-ip, x-a\r\n";
+    assert_eq!(ask(&weir, lines).status(), 200);
+    let request = &origin.requests()[0];
+    assert_eq!(request.field("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(request.field("x-real-ip"), None);
+    assert_eq!(request.field("x-a"), Some("1"));
 }
 
 /// A block of the hop would shut all its clients out.

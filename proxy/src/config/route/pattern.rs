@@ -8,7 +8,8 @@ use crate::config::origin;
 use crate::config::reader::{Node, Table};
 use crate::config::value::Refusal;
 use crate::route::{
-    self, CERTIFICATE_FIELDS, EncodedSlashes, Expression, HostPattern, InvalidPath, PathPattern, Pattern,
+    self, CERTIFICATE_FIELDS, EncodedSlashes, Expression, HostPattern, InvalidPath, PathPattern,
+    Pattern,
 };
 
 /// The pattern, and whether all of it was understood.

@@ -56,12 +56,12 @@ fn what_makes_no_sense_in_a_route_is_told() {
     for (text, expected) in [
         (
             "upstream = \"app\"\nheaders = { x-client-cert-subject = \"CN=a\" }",
-            "11: route[1].headers.x-client-cert-subject: any client can send this field, and origins never see that \
+            "11: route[1].headers.x-client-cert-subject = \"CN=a\": any client can send this field, and origins never see that \
              (hint: remove it; `client_auth` of a listener asks for certificates)",
         ),
         (
             "upstream = \"app\"\nrequest_headers.set = { X-Client-Cert-Subject = \"CN=a\" }",
-            "11: route[1].request_headers.set.X-Client-Cert-Subject: origins believe what this field says of a client's \
+            "11: route[1].request_headers.set.X-Client-Cert-Subject = \"CN=a\": origins believe what this field says of a client's \
              certificate, so only a handshake fills it (hint: remove it; `client_auth` of a listener asks for certificates)",
         ),
         (

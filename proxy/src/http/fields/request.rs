@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA,
+};
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::forwarded::Told;
