@@ -91,6 +91,11 @@ impl Client {
         self.ask(Method::GET, "/v1/status", None)
     }
 
+    /// `GET /v1/certs`
+    pub fn certs(&self) -> Result<api::Certificates, ClientError> {
+        self.ask(Method::GET, "/v1/certs", None)
+    }
+
     /// `GET /v1/upstreams`
     pub fn upstreams(&self) -> Result<api::Upstreams, ClientError> {
         self.ask(Method::GET, "/v1/upstreams", None)

@@ -44,6 +44,9 @@ pub trait Control {
     /// Every upstream and its servers.
     fn upstreams(&self) -> api::Upstreams;
 
+    /// Every certificate.
+    fn certs(&self) -> api::Certificates;
+
     /// Blocks networks, origin `cli`. `request.seconds` `None` means `[shield] block_for`. Networks are canonical (no
     /// host bits, not /0) and the reason fits: the server checked.
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure>;

@@ -32,6 +32,7 @@ pub(super) enum Endpoint {
     Upstreams,
     Drain,
     Undrain,
+    Certs,
     Reload,
     Health,
     Ready,
@@ -46,7 +47,7 @@ pub(super) struct Answer {
 }
 
 /// Every resource with its methods. HEAD goes wherever GET does (RFC 9110 §9.3.2).
-const ROUTES: [(&str, &[(Method, Endpoint)]); 10] = [
+const ROUTES: [(&str, &[(Method, Endpoint)]); 11] = [
     ("/v1/status", &[(Method::GET, Endpoint::Status)]),
     ("/v1/drops", &[(Method::GET, Endpoint::Drops)]),
     ("/v1/sources", &[(Method::GET, Endpoint::Sources)]),
@@ -74,6 +75,7 @@ const ROUTES: [(&str, &[(Method, Endpoint)]); 10] = [
             (Method::DELETE, Endpoint::Undrain),
         ],
     ),
+    ("/v1/certs", &[(Method::GET, Endpoint::Certs)]),
     ("/v1/reload", &[(Method::POST, Endpoint::Reload)]),
     ("/healthz", &[(Method::GET, Endpoint::Health)]),
     ("/readyz", &[(Method::GET, Endpoint::Ready)]),
@@ -92,7 +94,7 @@ pub(super) fn resolve(access: Access, method: &Method, path: &str) -> Result<End
         return Err(Answer::error(
             StatusCode::NOT_FOUND,
             format!("there is no {path}"),
-            "resources are below /v1/: status, drops, sources, blocks, allows, upstreams, drain, reload",
+            "resources are below /v1/: status, drops, sources, blocks, allows, upstreams, drain, certs, reload",
         ));
     };
     let offered = |candidate: &Method| access == Access::Full || *candidate == Method::GET;
@@ -142,6 +144,7 @@ impl Endpoint {
             Self::Blocks => Answer::ok(&control.blocks()?),
             Self::Allows => Answer::ok(&control.allows()?),
             Self::Upstreams => Answer::ok(&control.upstreams()),
+            Self::Certs => Answer::ok(&control.certs()),
             Self::Block => {
                 let request: api::BlockRequest = parse(content)?;
                 request.check()?;

@@ -6,17 +6,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::admin::{Control, Failure, FailureKind, api, view};
 use crate::config::{self, Settings};
 use crate::http::worker::Counters;
 use crate::xdp::{DropSample, ErrorKind, Inserted, List, Maps, Shield, ShieldError};
-use crate::{clock, tls};
+use crate::{clock, net, tls};
 
 use super::ConfigSource;
+use super::certificates;
 use super::detection::Tally;
 use super::drain;
 use super::feeds::Feeds;
 use super::host::Host;
+use super::listeners;
 use super::origins::Origins;
 use super::rates::DropRate;
 use super::reload;
@@ -79,6 +83,9 @@ pub(super) struct ControlPlane {
     pub(super) started: Instant,
     pub(super) state: Cell<api::State>,
     pub(super) drop_rate: RefCell<DropRate>,
+    certificates: RefCell<tls::Store>,
+    /// What workers listen on.
+    listeners: watch::Sender<Vec<Arc<net::Listener>>>,
     /// Newest first, at most [`RECENT_SAMPLES`].
     samples: RefCell<VecDeque<DropSample>>,
 }
@@ -92,6 +99,7 @@ impl ControlPlane {
         shared: Shared,
         workers: &Workers,
         detection: Arc<Tally>,
+        certificates: tls::Store,
     ) -> Self {
         Self {
             source,
@@ -105,6 +113,15 @@ impl ControlPlane {
             state: Cell::new(api::State::Starting),
             drop_rate: RefCell::default(),
             samples: RefCell::default(),
+            certificates: RefCell::new(certificates),
+            listeners: workers.listeners(),
+        }
+    }
+
+    /// Takes up certificate files that changed.
+    pub(super) fn refresh_certificates(&self) {
+        if let Some(fresh) = self.certificates.borrow_mut().refresh(clock::now()) {
+            self.shared.credentials.store(Arc::new(fresh));
         }
     }
 
@@ -174,9 +191,16 @@ impl ControlPlane {
     /// Takes the servers over that SRV records name now.
     pub(super) fn take_services(&self) {
         let found = self.origins.services();
-        let site = reload::site_with(&self.settings.borrow(), &self.shared, &found);
-        self.shared.site.store(Arc::new(site));
-        self.origins.reloaded();
+        match reload::site_with(&self.settings.borrow(), &self.shared, &found) {
+            Ok(site) => {
+                self.shared.site.store(Arc::new(site));
+                self.origins.reloaded();
+            }
+            // A file that a route names is gone since the last reload: that is to be told, and nothing to serve less for.
+            Err(error) => {
+                tracing::warn!(hint = %error.hint, "servers of services are not taken over: {error}");
+            }
+        }
     }
 
     /// Reads the configuration again. Everything that can fail is done before anything changes for clients.
@@ -212,11 +236,22 @@ impl ControlPlane {
             .source
             .load()
             .map_err(|invalid| refused_file(&invalid))?;
+        self.source.warn(&wanted);
         let mut needs_restart = self.settings.borrow().diff(&wanted);
-        let tls = self.next_tls(&wanted)?;
+        let filters = reload::filters(&wanted, Some(&self.shared.site.load()))
+            .map_err(|error| refused(error.to_string(), error.hint.clone()))?;
         let found = self.origins.services();
-        let site = reload::next_site(&wanted, &self.shared, &found)
+        let site = reload::next_site(&wanted, filters, &self.shared, &found)
             .map_err(|error| refused(error.to_string(), error.hint))?;
+        let certificates = certificates::next(&self.certificates.borrow(), &wanted)
+            .map_err(|error| refused(error.to_string(), error.hint))?;
+        let listeners = listeners::Change::prepare(
+            &self.listeners.borrow(),
+            &wanted.listen,
+            self.counters.len(),
+        );
+        let listeners = listeners
+            .map_err(|error| refused(error.to_string(), "choose another `address`".to_owned()))?;
         if let Some(guard) = &self.guard {
             let in_force = Rc::clone(&self.settings.borrow());
             match guard.reconfigure(&in_force, &wanted) {
@@ -229,9 +264,10 @@ impl ControlPlane {
                 Err(error) => return Err(refused(error.to_string(), error.hint)),
             }
         }
-        if let (Some(shared), Some(tls)) = (&self.shared.tls, tls) {
-            shared.store(Arc::new(tls));
-        }
+        let credentials = certificates.credentials();
+        self.shared.credentials.store(Arc::new(credentials));
+        *self.certificates.borrow_mut() = certificates;
+        self.listeners.send_replace(listeners.apply());
         let reloaded = api::Reloaded {
             config: self.source.path.display().to_string(),
             generation: site.generation,
@@ -246,18 +282,6 @@ impl ControlPlane {
         let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
         *self.settings.borrow_mut() = effective;
         Ok(reloaded)
-    }
-
-    fn next_tls(
-        &self,
-        wanted: &Settings,
-    ) -> Result<Option<rustls::ServerConfig>, api::ReloadFailed> {
-        if self.shared.tls.is_none() {
-            return Ok(None);
-        }
-        tls::server_config(&wanted.certificates)
-            .map(Some)
-            .map_err(|error| refused(error.to_string(), error.hint))
     }
 
     /// Runs `read` on the maps, or says that there are none.
@@ -377,6 +401,10 @@ impl Control for ControlPlane {
 
     fn undrain(&self, request: &api::DrainRequest) -> Result<api::Drained, Failure> {
         drain::set(&self.shared.site.load(), request, false)
+    }
+
+    fn certs(&self) -> api::Certificates {
+        certificates::to_api(&self.certificates.borrow(), clock::wall())
     }
 
     fn block(&self, request: &api::BlockRequest) -> Result<api::Changed, Failure> {

@@ -8,16 +8,19 @@
 //! | `feeds` | reads files of networks to block and writes them into the kernel |
 //! | `origins` | checks the health of origin servers and looks their names up |
 //! | `access-log` | writes access log lines |
+//! | `password-N` | verify passwords of `basic_auth`, if a route asks for some |
 //! | main | control: signals, reload, admin API, upkeep of the shield |
 //!
 //! Workers share nothing mutable but sharded stores and atomics; what they serve by is an immutable
 //! [`Site`](crate::http::Site) that a reload replaces whole.
 
+mod certificates;
 mod control;
 mod detection;
 mod drain;
 mod feeds;
 mod host;
+mod listeners;
 mod origins;
 mod rates;
 mod reload;
@@ -39,8 +42,10 @@ use tokio::sync::watch;
 
 use crate::admin::api;
 use crate::config::{self, Invalid, Settings};
+pub use crate::http::FileError;
 use crate::xdp::{Replace, Shield};
-use crate::{admin, cache, clock, http, net, telemetry, tls};
+use crate::{admin, cache, clock, http, telemetry, tls};
+pub use certificates::{Finding, check as check_certificates};
 pub use tls::CertificateError;
 
 use control::{ControlPlane, Guard};
@@ -80,11 +85,26 @@ impl ConfigSource {
         }
         Ok(settings)
     }
+
+    /// Logs what is valid in `settings`, but surely not meant.
+    fn warn(&self, settings: &Settings) {
+        for warning in &settings.warnings {
+            tracing::warn!(
+                config = %self.path.display(),
+                line = warning.line,
+                key = %warning.key,
+                hint = %warning.hint,
+                "{}",
+                warning.message
+            );
+        }
+    }
 }
 
 /// Runs weir until it is told to stop. `source` is read again on reload.
 pub fn run(settings: Settings, source: ConfigSource, replace: Replace) -> anyhow::Result<()> {
     telemetry::start(&settings.log);
+    source.warn(&settings);
     raise_open_files_limit();
     let state_dir = &settings.process.state_dir;
     std::fs::create_dir_all(state_dir)
@@ -106,18 +126,18 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
     if let Some(address) = settings.admin.listen {
         admin_listeners.push(admin::socket::Listener::tcp(address)?);
     }
-    let tls = server_tls(&settings)?;
+    let certificates = certificates::load(&settings)?;
+    let filters = reload::filters(&settings, None)?;
     let secret = secret::load(&settings.process.state_dir)?;
-    let site = reload::first_site(&settings, &secret)?;
-    let sockets = bind_all(&settings)?;
+    let site = reload::first_site(&settings, filters, &secret)?;
+    let bound = listeners::bind(&settings.listen, settings.process.workers)?;
     let access = telemetry::AccessLog::start(&settings.log.access, settings.log.format)
         .context("cannot open the access log")?;
     let shield = attach_shield(&settings, replace)?;
     let shared = Shared {
         site: Arc::new(ArcSwap::from_pointee(site)),
-        tls: tls.map(|config| Arc::new(ArcSwap::from_pointee(config))),
+        credentials: Arc::new(ArcSwap::from_pointee(certificates.credentials())),
         store: Arc::new(cache::Store::new(&settings.cache)),
-        admission: Arc::new(net::Admission::new(settings.listen.len())),
         access,
         secret,
         upgrades: Arc::new(http::Upgrades::new(settings.upgrades)),
@@ -126,14 +146,15 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
     origins.ready().await;
     let found = origins.services();
     if !found.is_empty() {
-        let site = reload::site_with(&settings, &shared, &found);
+        let site = reload::site_with(&settings, &shared, &found)?;
         shared.site.store(Arc::new(site));
         origins.reloaded();
     }
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;
-    let sockets = listen_all(&settings, sockets)?;
-    let mut workers = Workers::start(&settings, sockets, &shared, &reports)?;
+    let listeners = listeners::listen(bound)?;
+    let count = settings.process.workers;
+    let mut workers = Workers::start(count, listeners, &shared, &reports)?;
     drop(reports);
 
     let guard = shield
@@ -141,7 +162,14 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         .transpose()?;
 
     let control = Rc::new(ControlPlane::new(
-        settings, source, guard, origins, shared, &workers, detection,
+        settings,
+        source,
+        guard,
+        origins,
+        shared,
+        &workers,
+        detection,
+        certificates,
     ));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
@@ -187,8 +215,10 @@ async fn supervise(
 ) -> Ending {
     let mut upkeep = tokio::time::interval(UPKEEP);
     let mut sampling = tokio::time::interval(SAMPLING);
+    let mut watching = tokio::time::interval(certificates::WATCH);
     upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     sampling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    watching.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let guarded = control.is_guarded();
     let mut found = control.origins.found();
     loop {
@@ -209,6 +239,7 @@ async fn supervise(
             Ok(()) = found.changed() => control.take_services(),
             exit = workers.next_exit() => return Ending::WorkerLost(exit),
             _ = upkeep.tick(), if guarded => control.upkeep(),
+            _ = watching.tick() => control.refresh_certificates(),
             _ = sampling.tick(), if guarded => control.take_samples(),
         }
     }
@@ -246,49 +277,9 @@ async fn wind_down(
     }
 }
 
-/// Reads the certificates that `settings` name, as a start would.
-pub fn check_certificates(settings: &Settings) -> Result<(), CertificateError> {
-    tls::server_config(&settings.certificates)?;
-    tls::origins(&settings.origin_tls).map(drop)
-}
-
-fn server_tls(settings: &Settings) -> anyhow::Result<Option<rustls::ServerConfig>> {
-    if settings.certificates.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(tls::server_config(&settings.certificates)?))
-}
-
-/// Lets connections in on all sockets.
-fn listen_all(
-    settings: &Settings,
-    sets: Vec<Vec<net::Bound>>,
-) -> anyhow::Result<Vec<Vec<std::net::TcpListener>>> {
-    let listen = |set: Vec<net::Bound>| set.into_iter().map(net::Bound::listen).collect();
-    let sets: std::io::Result<Vec<Vec<_>>> = sets.into_iter().map(listen).collect();
-    for listen in &settings.listen {
-        let http: Vec<_> = listen.http.names().collect();
-        tracing::info!(
-            address = %listen.address,
-            tls = listen.transport == net::Transport::Tls,
-            http = http.join(", "),
-            "listening"
-        );
-    }
-    sets.context("cannot listen")
-}
-
-/// One set of sockets per worker, one socket per listener in each.
-fn bind_all(settings: &Settings) -> anyhow::Result<Vec<Vec<net::Bound>>> {
-    let count = settings.process.workers;
-    let mut sets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-    for listen in &settings.listen {
-        let sockets = net::bind(listen, count)?;
-        for (set, socket) in sets.iter_mut().zip(sockets) {
-            set.push(socket);
-        }
-    }
-    Ok(sets)
+/// Reads the files that routes of `settings` name, as a start would.
+pub fn check_files(settings: &Settings) -> Result<(), FileError> {
+    reload::filters(settings, None).map(drop)
 }
 
 fn attach_shield(settings: &Settings, replace: Replace) -> anyhow::Result<Option<Shield>> {

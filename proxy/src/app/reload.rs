@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Upstream, UpstreamSettings};
 use crate::config::Settings;
-use crate::http::Site;
+use crate::http::{FileError, Filters, Site};
 use crate::tls::{self, CertificateError};
 use crate::{clock, detect, route};
 
@@ -12,10 +12,16 @@ use super::origins::Services;
 use super::workers::Shared;
 
 /// The site of a starting weir.
-pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Result<Site, CertificateError> {
+pub(super) fn first_site(
+    settings: &Settings,
+    filters: Filters,
+    secret: &Secret,
+) -> Result<Site, CertificateError> {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
     Ok(Site {
+        requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
+        filters,
         upstreams: upstreams(settings, &[], secret),
         origin_tls: tls::origins(&settings.origin_tls)?,
         rules,
@@ -26,6 +32,7 @@ pub(super) fn first_site(settings: &Settings, secret: &Secret) -> Result<Site, C
 /// The site that follows the current one. `found` are the servers that services stand for.
 pub(super) fn next_site(
     settings: &Settings,
+    filters: Filters,
     shared: &Shared,
     found: &Services,
 ) -> Result<Site, CertificateError> {
@@ -38,7 +45,9 @@ pub(super) fn next_site(
     };
     let settings = with_services(settings, found);
     Ok(Site {
+        requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
+        filters,
         upstreams: upstreams(&settings, &current.upstreams, &shared.secret),
         // Read again though nothing else changed: the files may have.
         origin_tls: tls::origins(&settings.origin_tls)?,
@@ -48,23 +57,34 @@ pub(super) fn next_site(
 }
 
 /// The current site with other servers found. The configuration is the same, so its generation is.
-pub(super) fn site_with(settings: &Settings, shared: &Shared, found: &Services) -> Site {
+pub(super) fn site_with(
+    settings: &Settings,
+    shared: &Shared,
+    found: &Services,
+) -> Result<Site, FileError> {
     let current = shared.site.load();
     let settings = with_services(settings, found);
-    Site {
+    Ok(Site {
+        requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
+        filters: filters(&settings, Some(&current))?,
         upstreams: upstreams(&settings, &current.upstreams, &shared.secret),
         origin_tls: current.origin_tls.clone(),
         rules: Arc::clone(&current.rules),
         generation: current.generation,
-    }
+    })
+}
+
+/// Reads what the routes need of files, and takes over what those of `current` have counted.
+pub(super) fn filters(settings: &Settings, current: Option<&Site>) -> Result<Filters, FileError> {
+    let previous = current.map(|site| &site.filters);
+    Filters::load(&settings.routes, &settings.error_pages, previous)
 }
 
 /// What runs after a reload: `wanted`, but with the parts of `current` that only a restart changes.
 pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     Settings {
         process: current.process.clone(),
-        listen: current.listen.clone(),
         cache: current.cache.clone(),
         admin: current.admin.clone(),
         log: current.log.clone(),

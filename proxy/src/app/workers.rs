@@ -1,6 +1,5 @@
 //! The worker threads: started with everything they share, watched, drained.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -9,18 +8,16 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
-use crate::config::Settings;
 use crate::http::Site;
 use crate::http::worker::{self, Counters, Report, Stop};
-use crate::{balance, cache, http, net, telemetry};
+use crate::{balance, cache, http, net, telemetry, tls};
 
 /// What all workers share: immutable snapshots, sharded stores, queues.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) site: Arc<ArcSwap<Site>>,
-    pub(super) tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    pub(super) credentials: Arc<ArcSwap<tls::Credentials>>,
     pub(super) store: Arc<cache::Store>,
-    pub(super) admission: Arc<net::Admission>,
     pub(super) access: telemetry::AccessLog,
     pub(super) secret: balance::Secret,
     pub(super) upgrades: Arc<http::Upgrades>,
@@ -36,6 +33,7 @@ pub(super) struct Exit {
 
 /// The running workers.
 pub(super) struct Workers {
+    listeners: watch::Sender<Vec<Arc<net::Listener>>>,
     stop: watch::Sender<Stop>,
     /// Bounded by the number of workers: each sends once.
     exits: mpsc::Receiver<Exit>,
@@ -43,31 +41,31 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// One thread for each set of sockets.
+    /// `count` threads.
     pub(super) fn start(
-        settings: &Settings,
-        sockets: Vec<Vec<TcpListener>>,
+        count: usize,
+        listeners: Vec<Arc<net::Listener>>,
         shared: &Shared,
         reports: &SyncSender<Report>,
     ) -> anyhow::Result<Self> {
         let (stop, stopped) = watch::channel(Stop::Run);
-        let (ended, exits) = mpsc::channel(sockets.len().max(1));
-        let listen: Vec<_> = settings.listen.iter().cloned().map(Arc::new).collect();
+        let (ended, exits) = mpsc::channel(count.max(1));
+        let (listeners, listening) = watch::channel(listeners);
         let mut workers = Self {
+            listeners,
             stop,
             exits,
             counters: Vec::new(),
         };
-        for (index, set) in sockets.into_iter().enumerate() {
+        for index in 0..count {
             let counters = Arc::new(Counters::default());
             workers.counters.push(Arc::clone(&counters));
             let context = worker::Context {
                 index,
-                listeners: set.into_iter().zip(listen.iter().cloned()).collect(),
+                listeners: listening.clone(),
                 site: Arc::clone(&shared.site),
-                tls: shared.tls.clone(),
+                credentials: Arc::clone(&shared.credentials),
                 store: Arc::clone(&shared.store),
-                admission: Arc::clone(&shared.admission),
                 reports: reports.clone(),
                 access: shared.access.clone(),
                 upgrades: Arc::clone(&shared.upgrades),
@@ -85,6 +83,11 @@ impl Workers {
                 .with_context(|| format!("cannot start the thread of worker {index}"))?;
         }
         Ok(workers)
+    }
+
+    /// Where to tell the workers what to listen on.
+    pub(super) fn listeners(&self) -> watch::Sender<Vec<Arc<net::Listener>>> {
+        self.listeners.clone()
     }
 
     /// The workers' counters, in order.

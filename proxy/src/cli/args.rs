@@ -71,6 +71,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Show upstreams and their servers
     Upstreams(FormatArgs),
+    /// Show certificates, their names, when they expire and where they come from
+    Certs(FormatArgs),
     /// Give an origin server no new requests; it finishes those it has. Holds over reloads
     Drain(ServerArgs),
     /// Give it requests again
@@ -249,6 +251,8 @@ mod tests {
             "weir list block --json",
             "weir list allow",
             "weir upstreams --json",
+            "weir certs",
+            "weir certs --json",
             "weir drain app/10.0.0.11:8080",
             "weir undrain app/[2001:db8::1]:80 --run-dir /run/x",
             "weir doctor",

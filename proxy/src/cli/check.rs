@@ -10,7 +10,7 @@ use super::exit::{CliError, Exit};
 use super::output::{Out, note};
 use super::table::{Align, Table};
 use super::units;
-use crate::app;
+use crate::app::{self, Finding};
 use crate::config::{self, Invalid, Settings};
 use crate::xdp::{Tables, map_memory};
 
@@ -20,6 +20,10 @@ struct Checked<'a> {
     file: String,
     ok: bool,
     problems: &'a [config::Problem],
+    /// What is valid, but surely not meant.
+    warnings: &'a [config::Problem],
+    /// What is wrong with the files of certificates.
+    certificates: Vec<String>,
     /// Kernel memory of the shield's maps; left out if the configuration is not valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     tables: Option<Memory>,
@@ -50,14 +54,19 @@ struct MapBytes {
 /// Reads `path` as `run` would and says everything that is wrong with it.
 pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), CliError> {
     let loaded = config::load(path);
+    let certificates = loaded
+        .as_ref()
+        .map_or_else(|_| Vec::new(), app::check_certificates);
     if format == Format::Json {
         out.json(&Checked {
             file: path.display().to_string(),
-            ok: loaded.is_ok(),
+            ok: loaded.is_ok() && !certificates.iter().any(is_broken),
             problems: loaded
                 .as_ref()
                 .err()
                 .map_or(&[], |invalid| &invalid.problems),
+            warnings: loaded.as_ref().map_or(&[], |settings| &settings.warnings),
+            certificates: certificates.iter().map(ToString::to_string).collect(),
             tables: loaded
                 .as_ref()
                 .ok()
@@ -74,11 +83,14 @@ pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), Cl
                 }
             }
             out.flush()?;
+            if format == Format::Text {
+                warn(path, &settings);
+            }
             // The configuration is valid wherever its files are, so this is no error: it may run on another host.
-            if let Err(error) = app::check_certificates(&settings) {
+            if let Err(error) = app::check_files(&settings) {
                 note(format!("weir would not start here: {error}"));
             }
-            Ok(())
+            say(&certificates)
         }
         Err(invalid) => {
             if format == Format::Text {
@@ -87,6 +99,34 @@ pub(super) fn check(path: &Path, format: Format, out: &mut Out) -> Result<(), Cl
             Err(CliError::Reported(Exit::Usage))
         }
     }
+}
+
+/// What is in a file cannot be served anywhere, so that is an error. Where a file is not there, the configuration may
+/// still be right for another host.
+fn say(certificates: &[Finding]) -> Result<(), CliError> {
+    for finding in certificates.iter().filter(|finding| !is_broken(finding)) {
+        note(finding.to_string());
+    }
+    let mut broken = certificates
+        .iter()
+        .filter(|finding| is_broken(finding))
+        .peekable();
+    if broken.peek().is_none() {
+        return Ok(());
+    }
+    let mut stderr = io::stderr().lock();
+    for finding in broken {
+        // A closed stderr leaves the exit code to tell.
+        let _ = writeln!(stderr, "error: {finding}");
+        if let Finding::Broken(error) = finding {
+            let _ = writeln!(stderr, "hint: {}", error.hint);
+        }
+    }
+    Err(CliError::Reported(Exit::Usage))
+}
+
+fn is_broken(finding: &Finding) -> bool {
+    matches!(finding, Finding::Broken(_))
 }
 
 impl Memory {
@@ -127,6 +167,14 @@ impl Memory {
             units::bytes(self.bytes_full),
         ]);
         table.write(out)
+    }
+}
+
+/// Every warning on stderr.
+fn warn(path: &Path, settings: &Settings) {
+    let mut stderr = io::stderr().lock();
+    for warning in &settings.warnings {
+        let _ = writeln!(stderr, "warning: {}", warning.located(path));
     }
 }
 

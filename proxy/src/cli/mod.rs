@@ -1,12 +1,13 @@
 //! The command line. Commands that only look (`drops`, `sources`, `list`) read the pinned maps, so they work when no
-//! weir runs; edits go through the running weir if there is one; `status`, `upstreams`,
-//! `drain`, `undrain` and `reload` need it. `check` and
+//! weir runs; edits go through the running weir if there is one; `status`, `upstreams`, `drain`, `undrain`, `certs` and
+//! `reload` need it. `check` and
 //! `doctor` need neither.
 //!
 //! Results go to stdout: aligned text, or stable JSON with `--json`. Everything else goes to stderr: an error is one
 //! sentence and a hint. Exit codes are in `exit`.
 
 mod args;
+mod certs;
 mod check;
 mod detach;
 mod doctor;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
         Command::Disallow(args) => Edit::disallow(&args)?.carry_out(&Place::find(&place)?, out),
         Command::List(args) => list::list(&Place::find(&place)?, &args, out),
         Command::Upstreams(args) => upstreams::upstreams(&Place::find(&place)?, args.format(), out),
+        Command::Certs(args) => certs::certs(&Place::find(&place)?, args.format(), out),
         Command::Drain(args) => drain::drain(&Place::find(&place)?, &args, out),
         Command::Undrain(args) => drain::undrain(&Place::find(&place)?, &args, out),
         Command::Doctor(args) => doctor::doctor(&place, args.format(), out),

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::reader::{Node, Table};
+use super::route::{Part, reachable};
 use super::shield::{BLOCK_LONGEST, BLOCK_SHORTEST};
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::detect::{Count, Filter, RuleSettings};
+use crate::route::EncodedSlashes;
 
 /// Rules at most: each costs up to 131,072 counters.
 const RULES_MAX: usize = 64;
@@ -15,8 +17,12 @@ const NAME_MAX: usize = 25;
 /// Status codes a rule can select.
 const STATUS: std::ops::RangeInclusive<u64> = 100..=599;
 
-/// `[[detect]]`; `block_for` is the shield's.
-pub(super) fn rules(root: &mut Table<'_>, block_for: Duration) -> Vec<RuleSettings> {
+/// `[[detect]]`; `block_for` is the shield's, `slashes` what is done with encoded ones.
+pub(super) fn rules(
+    root: &mut Table<'_>,
+    block_for: Duration,
+    slashes: EncodedSlashes,
+) -> Vec<RuleSettings> {
     let tables = root.sections("detect");
     if let Some(extra) = tables.get(RULES_MAX) {
         extra.refuse(Refusal::invalid(
@@ -27,13 +33,14 @@ pub(super) fn rules(root: &mut Table<'_>, block_for: Duration) -> Vec<RuleSettin
     let mut names = Unique::new();
     tables
         .into_iter()
-        .map(|table| rule(table, block_for, &mut names))
+        .map(|table| rule(table, block_for, slashes, &mut names))
         .collect()
 }
 
 fn rule<'a>(
     mut table: Table<'a>,
     block_for: Duration,
+    slashes: EncodedSlashes,
     names: &mut Unique<&'a str>,
 ) -> RuleSettings {
     let name = table
@@ -48,17 +55,15 @@ fn rule<'a>(
             &[
                 ("requests", Count::Requests),
                 ("responses", Count::Responses),
+                ("tls-failures", Count::TlsFailures),
+                ("protocol-errors", Count::ProtocolErrors),
+                ("slow-requests", Count::SlowRequests),
+                ("connections", Count::Connections),
             ],
-            &[
-                "tls-failures",
-                "protocol-errors",
-                "slow-requests",
-                "connections",
-                "bytes",
-            ],
+            &["bytes"],
         )
     });
-    let filter = filter(&mut table, count);
+    let filter = filter(&mut table, count, slashes);
     let limit = table
         .required("limit", "20")
         .and_then(|node| node.integer(1..=10_000_000));
@@ -91,13 +96,22 @@ fn name(name: &str) -> Result<&str, Refusal> {
     }
 }
 
-fn filter(rule: &mut Table<'_>, count: Option<Count>) -> Filter {
+fn filter(rule: &mut Table<'_>, count: Option<Count>, slashes: EncodedSlashes) -> Filter {
     let mut table = rule.section("where");
-    let path = table.take("path").and_then(|node| node.read(path));
-    let status = table.take("status").map_or_else(Vec::new, |node| {
-        if count == Some(Count::Requests) {
+    let is_of_requests = matches!(count, None | Some(Count::Requests | Count::Responses));
+    let path = table.take("path").and_then(|node| {
+        if !is_of_requests {
             node.refuse(Refusal::conflict(
-                "requests have no status",
+                "only requests and responses have a path",
+                "remove it, or write count = \"requests\"",
+            ));
+        }
+        node.read(|text| path(text, slashes))
+    });
+    let status = table.take("status").map_or_else(Vec::new, |node| {
+        if !matches!(count, None | Some(Count::Responses)) {
+            node.refuse(Refusal::conflict(
+                "only responses have a status",
                 "write count = \"responses\", or remove status",
             ));
         }
@@ -107,11 +121,12 @@ fn filter(rule: &mut Table<'_>, count: Option<Count>) -> Filter {
     Filter { path, status }
 }
 
-fn path(text: &str) -> Result<String, Refusal> {
+fn path(text: &str, slashes: EncodedSlashes) -> Result<String, Refusal> {
     if text.starts_with('/')
         && text.bytes().all(|b| b.is_ascii_graphic())
         && !text.contains(['?', '#'])
     {
+        reachable(text, Part::Beginning, slashes)?;
         Ok(text.to_owned())
     } else {
         Err(Refusal::invalid(

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::reader::{Node, Table};
 use super::unique::Unique;
 use super::value::{self, Refusal};
-use crate::net::{ClientLimits, HttpVersions, ListenSettings, Transport};
-use crate::tls::CertificateSettings;
+use crate::net::{ClientLimits, HttpVersions, ListenSettings, Networks, Transport};
+use crate::tls::{CertificateSettings, ClientAuthMode, ClientAuthSettings, Sni};
 
 /// Keys of `[limits]` that come with a later version.
-const LIMITS_LATER: [&str; 1] = ["min_body_rate"];
+/// They are looked through one by one.
+const NETWORKS_MAX: usize = 256;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// Shortest timeout towards a client: below it, distance alone makes honest clients fail.
@@ -35,7 +36,7 @@ pub(super) fn limits(root: &mut Table<'_>) -> Limits {
         drain: table.duration("drain", Duration::from_secs(30), Duration::ZERO..=HOUR),
         upgrades: table.integer("upgrades", 1000, 0..=1_000_000),
     };
-    table.finish(&LIMITS_LATER);
+    table.finish(&[]);
     limits
 }
 
@@ -52,13 +53,30 @@ pub(super) fn certificates(root: &mut Table<'_>) -> Vec<CertificateSettings> {
         });
         let key = table.required("key", "\"/etc/weir/example.key\"");
         let key: Option<PathBuf> = key.and_then(|node| node.read(value::absolute_path));
-        table.finish(&["names"]);
+        let names = table
+            .take("names")
+            .map_or_else(Vec::new, |node| certificate_names(&node));
+        table.finish(&[]);
         certificates.push(CertificateSettings {
             chain: chain.unwrap_or_default(),
             key: key.unwrap_or_default(),
+            names,
         });
     }
     certificates
+}
+
+/// What a certificate is served for; absent, its own names are.
+fn certificate_names(list: &Node<'_>) -> Vec<String> {
+    let nodes = list.list();
+    if nodes.is_empty() {
+        list.refuse(Refusal::invalid(
+            "a certificate without a name is served to nobody",
+            "write names, or remove the key: they are then the certificate's own",
+        ));
+    }
+    let names = nodes.iter().filter_map(|node| node.read(value::host_name));
+    names.collect()
 }
 
 /// `[[listen]]`, each with `limits` and what it overrides of them; and the addresses taken.
@@ -92,10 +110,16 @@ pub(super) fn listeners(
             |node| http_versions(&node),
         );
         let limits = own_limits(&mut table, limits);
-        table.finish(&["proxy_protocol_from", "trust_forwarded_from"]);
+        let tls_settings = tls_settings(&mut table, transport);
+        let proxy_protocol_from = networks(&mut table, "proxy_protocol_from");
+        let trust_forwarded_from = networks(&mut table, "trust_forwarded_from");
+        table.finish(&[]);
         listeners.push(ListenSettings {
             address: address.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
             transport,
+            tls: tls_settings,
+            proxy_protocol_from,
+            trust_forwarded_from,
             http,
             limits,
         });
@@ -120,6 +144,66 @@ fn address(node: &Node<'_>, taken: &mut Unique<SocketAddr>) -> Option<SocketAddr
     }
     node.accept(taken.insert(address, node.key(), node.line()))?;
     Some(address)
+}
+
+/// `/0` is fine here: a listener that only balancers reach may trust everybody.
+fn networks(listener: &mut Table<'_>, key: &'static str) -> Networks {
+    let nodes = listener.list(key);
+    if let Some(extra) = nodes.get(NETWORKS_MAX) {
+        extra.refuse(Refusal::invalid(
+            format!("there can be at most {NETWORKS_MAX} networks here"),
+            "name wider ones",
+        ));
+    }
+    let networks = nodes.iter().filter_map(|node| node.read(value::network));
+    Networks::new(networks.collect())
+}
+
+/// Keys that mean something with TLS only.
+fn tls_settings(listener: &mut Table<'_>, transport: Transport) -> crate::tls::ListenerSettings {
+    if transport == Transport::Cleartext {
+        for key in ["sni", "client_auth"] {
+            if let Some(node) = listener.take(key) {
+                node.refuse(Refusal::conflict(
+                    "this listener does not speak TLS",
+                    "add tls = true, or remove it",
+                ));
+            }
+        }
+    }
+    let sni = listener.choice(
+        "sni",
+        Sni::Default,
+        &[("default", Sni::Default), ("strict", Sni::Strict)],
+        &[],
+    );
+    crate::tls::ListenerSettings {
+        sni,
+        client_auth: listener
+            .take("client_auth")
+            .and_then(|node| node.table())
+            .map(client_auth),
+    }
+}
+
+fn client_auth(mut table: Table<'_>) -> ClientAuthSettings {
+    let ca = table
+        .required("ca", "\"/etc/weir/clients.pem\"")
+        .and_then(|node| node.read(value::absolute_path));
+    let mode = table.required("mode", "\"required\"").and_then(|node| {
+        node.choice(
+            &[
+                ("required", ClientAuthMode::Required),
+                ("optional", ClientAuthMode::Optional),
+            ],
+            &[],
+        )
+    });
+    table.finish(&[]);
+    ClientAuthSettings {
+        ca: ca.unwrap_or_default(),
+        mode: mode.unwrap_or(ClientAuthMode::Required),
+    }
 }
 
 fn http_versions(node: &Node<'_>) -> HttpVersions {
@@ -156,7 +240,7 @@ fn own_limits(listener: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
             ));
         }
     }
-    table.finish(&LIMITS_LATER);
+    table.finish(&[]);
     limits
 }
 
@@ -174,6 +258,7 @@ fn client_limits(table: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
             SHORTEST..=5 * MINUTE,
         ),
         body_timeout: table.duration("body_timeout", base.body_timeout, SHORTEST..=HOUR),
+        min_body_rate: table.integer("min_body_rate", base.min_body_rate, 0..=1 << 30),
         write_timeout: table.duration("write_timeout", base.write_timeout, SHORTEST..=HOUR),
         idle_timeout: table.duration("idle_timeout", base.idle_timeout, SHORTEST..=24 * HOUR),
         upgrade_idle_timeout: table.duration(
@@ -196,6 +281,7 @@ fn client_limits(table: &mut Table<'_>, base: &ClientLimits) -> ClientLimits {
             base.connections_per_source,
             1..=1_000_000,
         ),
+        handshakes: table.integer("handshakes", base.handshakes, 1..=1_000_000),
     }
 }
 
@@ -208,6 +294,7 @@ fn default_limits() -> ClientLimits {
         handshake_timeout: Duration::from_secs(10),
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(30),
+        min_body_rate: 500,
         write_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_mins(1),
         upgrade_idle_timeout: Duration::from_mins(10),
@@ -217,5 +304,6 @@ fn default_limits() -> ClientLimits {
         streams: 100,
         connections: 10_000,
         connections_per_source: 1_000,
+        handshakes: 1_000,
     }
 }

@@ -12,6 +12,7 @@ mod problem;
 mod process;
 mod reader;
 mod reload;
+mod requests;
 mod route;
 mod shield;
 mod source;
@@ -54,8 +55,14 @@ pub struct Settings {
     pub upstreams: Vec<crate::balance::UpstreamSettings>,
     /// `tls` of each upstream that has `https://` servers, in the order of `upstreams`.
     pub origin_tls: Vec<Option<crate::tls::OriginTlsSettings>>,
+    /// `[requests]`
+    pub requests: crate::route::RequestSettings,
+    /// `[error_pages]`: of all routes.
+    pub error_pages: crate::route::ErrorPages,
     /// `[[route]]`, in file order.
     pub routes: Vec<crate::route::RouteSettings>,
+    /// What is valid, but surely not meant; in file order.
+    pub warnings: Vec<Problem>,
     /// `[cache]`
     pub cache: crate::cache::Settings,
     /// `[[detect]]`
@@ -165,9 +172,11 @@ fn settings(mut root: Table<'_>) -> Settings {
     let certificates = listen::certificates(&mut root);
     let (listen, addresses) = listen::listeners(&mut root, &limits, certificates.len());
     let (upstreams, origin_tls) = upstream::upstreams(&mut root);
-    let routes = route::routes(&mut root, &upstreams);
+    let requests = requests::requests(&mut root);
+    let (routes, warnings) = route::routes(&mut root, &upstreams, requests.encoded_slashes);
+    let error_pages = route::error_pages(&mut root);
     let cache = cache::cache(&mut root);
-    let detect = detect::rules(&mut root, shield.block_for);
+    let detect = detect::rules(&mut root, shield.block_for, requests.encoded_slashes);
     let admin = process::admin(&mut root, &addresses);
     let log = process::log(&mut root);
     for (key, any) in [
@@ -193,7 +202,10 @@ fn settings(mut root: Table<'_>) -> Settings {
         certificates,
         upstreams,
         origin_tls,
+        requests,
+        error_pages,
         routes,
+        warnings,
         cache,
         detect,
         admin,

@@ -43,6 +43,8 @@ pub enum ProblemKind {
     InvalidValue,
     /// Each value is fine by itself, but not together with another one.
     Conflict,
+    /// It is valid, but nothing will ever come to it; a warning.
+    Unreachable,
 }
 
 /// Why a configuration was refused: every problem found, in line order.
@@ -60,18 +62,22 @@ impl Invalid {
     /// One line for each problem, without a line feed after the last:
     /// `weir.toml:12: listen[0].address = "x": not a socket address (hint: …)`.
     pub fn report(&self) -> String {
-        let lines: Vec<String> = self
-            .problems
-            .iter()
-            .map(|problem| {
-                if problem.line == 0 {
-                    format!("{}: {problem}", self.file.display())
-                } else {
-                    format!("{}:{}: {problem}", self.file.display(), problem.line)
-                }
-            })
+        let problems = self.problems.iter();
+        let lines: Vec<String> = problems
+            .map(|problem| problem.located(&self.file))
             .collect();
         lines.join("\n")
+    }
+}
+
+impl Problem {
+    /// With `file` and the line in front.
+    pub fn located(&self, file: &Path) -> String {
+        if self.line == 0 {
+            format!("{}: {self}", file.display())
+        } else {
+            format!("{}:{}: {self}", file.display(), self.line)
+        }
     }
 }
 

@@ -3,21 +3,24 @@
 use super::{ProcessSettings, Settings};
 
 impl Settings {
-    /// Keys that differ in `new` and take effect only at a restart, in file order. Everything else (routes, upstreams,
-    /// certificates, detection rules, all of the shield but where else it is attached and how large its tables are,
-    /// `limits.drain`, `limits.upgrades`) applies on reload.
+    /// Keys that differ in `new` and take effect only at a restart, in file order. Everything else (listeners and
+    /// limits, routes, upstreams, certificates, detection rules, all of the shield but where else it is attached and how
+    /// large its tables are) applies on reload.
     pub fn diff(&self, new: &Self) -> Vec<&'static str> {
         // Destructured so that a new setting cannot be forgotten here.
         let Self {
             process,
             shield,
-            listen,
+            listen: _,
             drain: _,
             upgrades: _,
             certificates: _,
             upstreams: _,
             origin_tls: _,
+            requests: _,
+            error_pages: _,
             routes: _,
+            warnings: _,
             cache,
             detect: _,
             admin,
@@ -25,7 +28,6 @@ impl Settings {
         } = self;
         let mut changed = process.diff(&new.process);
         changed.extend(shield_diff(shield, &new.shield));
-        changed.extend(listen_diff(listen, &new.listen));
         changed.extend(cache_diff(cache, &new.cache));
         changed.extend(admin_diff(admin, &new.admin));
         changed.extend(log_diff(log, &new.log));
@@ -81,24 +83,6 @@ fn shield_diff(old: &crate::xdp::Settings, new: &crate::xdp::Settings) -> Vec<&'
             tables.sources != new.tables.sources,
         ),
     ])
-}
-
-/// `listen` when the listeners themselves differ, `limits` when only their limits do.
-fn listen_diff(
-    old: &[crate::net::ListenSettings],
-    new: &[crate::net::ListenSettings],
-) -> Vec<&'static str> {
-    let same_listener = |(old, new): (&crate::net::ListenSettings, &crate::net::ListenSettings)| {
-        let crate::net::ListenSettings {
-            address,
-            transport,
-            http,
-            limits: _,
-        } = old;
-        *address == new.address && *transport == new.transport && *http == new.http
-    };
-    let same = old.len() == new.len() && old.iter().zip(new).all(same_listener);
-    named([("listen", !same), ("limits", same && old != new)])
 }
 
 fn cache_diff(old: &crate::cache::Settings, new: &crate::cache::Settings) -> Vec<&'static str> {
@@ -184,9 +168,6 @@ mod tests {
                 "mode = \"generic\"\npin_dir = \"/p\"\ntables = { sources = 2000 }\nallow =",
                 &["shield.mode", "shield.pin_dir", "shield.tables.sources"],
             ),
-            ("[::]:80", "[::]:81", &["listen"]),
-            ("[::]:80\"", "[::]:80\"\nhttp = [\"2\"]", &["listen"]),
-            ("drain = \"30s\"", "streams = 7", &["limits"]),
             (
                 "\"64MiB\"",
                 "\"128MiB\"\nmax_object = \"1MiB\"",
@@ -241,11 +222,15 @@ mod tests {
             ("drain = \"30s\"", "drain = \"10s\""),
             ("drain = \"30s\"", "upgrades = 7"),
             ("\"http://10.0.0.1\"", "\"https://10.0.0.1\""),
+            ("drain = \"30s\"", "streams = 7"),
+            ("[::]:80", "[::]:81"),
+            ("[::]:80\"", "[::]:80\"\nhttp = [\"2\"]"),
             ("http://10.0.0.1", "http://10.0.0.2"),
             (
                 "upstream = \"app\"\n        [cache]",
                 "upstream = \"app\"\npath = \"/x\"\n        [cache]",
             ),
+            ("[cache]", "[requests]\nunderscores = \"refuse\"\n[cache]"),
             (
                 "[cache]",
                 "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\n[cache]",

@@ -128,6 +128,7 @@ fn certificate(table: &mut Table<'_>) -> Option<CertificateSettings> {
     Some(CertificateSettings {
         chain: path(&chain?)?,
         key: path(&key?)?,
+        names: Vec::new(),
     })
 }
 

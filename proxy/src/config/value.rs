@@ -143,6 +143,25 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Refusal> {
     Ok(address)
 }
 
+/// A DNS name, lower case; `*.` in front stands for any one label.
+pub(super) fn host_name(text: &str) -> Result<String, Refusal> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if name.len() <= 253 && name.split('.').all(is_label) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(Refusal::invalid(
+            "not a host name",
+            "write a name such as \"example.com\" or \"*.example.com\"",
+        ))
+    }
+}
+
 /// A path from the root: weir does not depend on the directory it was started in.
 pub(super) fn absolute_path(text: &str) -> Result<PathBuf, Refusal> {
     if text.starts_with('/') && !text.contains('\0') {

@@ -84,12 +84,16 @@ impl Detector {
     }
 }
 
-/// At most 48 bytes: 9 digits + ` responses in ` + `3599.9s` + `, limit ` + 8 digits = 46.
+/// At most 48 bytes: 8 digits + ` TLS failures in ` + `3599.9s` + `, limit ` + 8 digits = 48.
 fn reason(rule: &RuleSettings, count: u32) -> String {
-    let count = count.min(999_999_999);
+    let count = count.min(99_999_999);
     let counted = match rule.count {
         Count::Requests => "requests",
         Count::Responses => "responses",
+        Count::TlsFailures => "TLS failures",
+        Count::ProtocolErrors => "violations",
+        Count::SlowRequests => "timeouts",
+        Count::Connections => "connections",
     };
     let (window, limit) = (rule.window, rule.limit);
     if window.subsec_nanos() == 0 {
@@ -216,13 +220,13 @@ mod tests {
     #[test]
     fn a_reason_fits_into_48_bytes_at_its_longest() {
         let longest = RuleSettings {
-            count: Count::Responses,
+            count: Count::TlsFailures,
             limit: 10_000_000,
             window: Duration::from_nanos(3_599_999_999_999),
             ..rule(0)
         };
         let text = reason(&longest, u32::MAX);
-        assert_eq!(text, "999999999 responses in 3599.9s, limit 10000000");
+        assert_eq!(text, "99999999 TLS failures in 3599.9s, limit 10000000");
         assert!(text.len() <= 48);
     }
 }

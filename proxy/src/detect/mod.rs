@@ -12,7 +12,7 @@ mod window;
 
 pub use batch::Batch;
 pub use detector::{BlockDecision, Detector};
-pub use rules::{Event, Rules};
+pub use rules::{Event, Offence, Rules};
 pub use source::Source;
 
 use std::time::Duration;
@@ -43,9 +43,17 @@ pub enum Count {
     Requests,
     /// Responses sent; `filter.status` selects.
     Responses,
+    /// TLS handshakes that failed or took too long.
+    TlsFailures,
+    /// Requests that cannot be read or can be in two ways, broken framing, floods of HTTP/2 frames.
+    ProtocolErrors,
+    /// Heads, contents and readers that are slower than `[limits]` allow.
+    SlowRequests,
+    /// Connections let in.
+    Connections,
 }
 
-/// `where` of a rule. Empty parts match everything.
+/// `where` of a rule. Empty parts match everything; only requests and responses have a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Path prefix.

@@ -2,13 +2,31 @@
 
 use super::{Count, Filter, RuleSettings};
 
-/// What a worker tells detection of one finished request.
+/// What a worker tells detection.
 #[derive(Debug, Clone, Copy)]
-pub struct Event<'a> {
-    /// Request path, without query.
-    pub path: &'a str,
-    /// Status sent to the client.
-    pub status: u16,
+pub enum Event<'a> {
+    /// A request was answered.
+    Response {
+        /// Request path, without query.
+        path: &'a str,
+        /// Status sent to the client.
+        status: u16,
+    },
+    /// A client did what it should not.
+    Offence(Offence),
+    /// A connection was let in.
+    Connection,
+}
+
+/// What clients do that is not a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
+    /// A TLS handshake failed or took too long.
+    TlsFailure,
+    /// What came is not HTTP, or is HTTP in more than one way, or a flood of frames.
+    ProtocolError,
+    /// It was slower than allowed, sending or reading.
+    SlowRequest,
 }
 
 /// All rules, compiled. Immutable; part of the snapshot that workers read.
@@ -37,15 +55,25 @@ impl Rules {
 
 impl RuleSettings {
     fn counts(&self, event: &Event<'_>) -> bool {
-        let Filter { path, status } = &self.filter;
-        let path_matches = path
-            .as_deref()
-            .is_none_or(|prefix| event.path.starts_with(prefix));
-        path_matches
-            && match self.count {
-                Count::Requests => true,
-                Count::Responses => status.is_empty() || status.contains(&event.status),
+        match (self.count, event) {
+            (Count::Requests, Event::Response { path, .. }) => self.filter.is_for(path),
+            (Count::Responses, Event::Response { path, status }) => {
+                let wanted = &self.filter.status;
+                self.filter.is_for(path) && (wanted.is_empty() || wanted.contains(status))
             }
+            (Count::TlsFailures, Event::Offence(Offence::TlsFailure))
+            | (Count::ProtocolErrors, Event::Offence(Offence::ProtocolError))
+            | (Count::SlowRequests, Event::Offence(Offence::SlowRequest))
+            | (Count::Connections, Event::Connection) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Filter {
+    fn is_for(&self, path: &str) -> bool {
+        let prefix = self.path.as_deref();
+        prefix.is_none_or(|prefix| path.starts_with(prefix))
     }
 }
 
@@ -71,6 +99,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_request_counts_for_rules_of_its_kind_only() {
+        let counts = [
+            Count::Requests,
+            Count::Responses,
+            Count::TlsFailures,
+            Count::ProtocolErrors,
+            Count::SlowRequests,
+            Count::Connections,
+        ];
+        let rules = Rules::new(counts.map(|count| rule(count, None, &[])).to_vec());
+        for (event, expected) in [
+            (Event::Offence(Offence::TlsFailure), 2),
+            (Event::Offence(Offence::ProtocolError), 3),
+            (Event::Offence(Offence::SlowRequest), 4),
+            (Event::Connection, 5),
+        ] {
+            let matching: Vec<_> = rules.matching(&event).collect();
+            assert_eq!(matching, [expected], "{event:?}");
+        }
+    }
+
+    #[test]
     fn a_request_counts_for_every_rule_whose_filter_it_passes() {
         let rules = Rules::new(vec![
             rule(Count::Requests, None, &[]),
@@ -86,7 +136,7 @@ mod tests {
             ("/logi", 401, vec![0, 4]),
             ("/x", 404, vec![0, 3, 4]),
         ] {
-            let event = Event { path, status };
+            let event = Event::Response { path, status };
             assert_eq!(
                 rules.matching(&event).collect::<Vec<_>>(),
                 expected,

@@ -47,6 +47,8 @@ pub(super) enum Due {
     Shutdown,
     /// Give up on a request head.
     SlowHead,
+    /// Close, as the client takes no content.
+    Unread,
     /// Close, whatever the client says.
     Close,
 }
@@ -152,7 +154,7 @@ impl Activity {
 
     fn due(&self, ending: &Ending) -> Due {
         if self.in_flight.get() > 0 {
-            Due::Close
+            Due::Unread
         } else if self.head_since.get().is_some() {
             Due::SlowHead
         } else if ending.shutdown_since.is_some() {
@@ -243,7 +245,7 @@ mod tests {
         case.activity.progressed(case.at(1000));
         case.activity.client_owes();
         assert_eq!(case.verdict(1000), Verdict::Wait(Some(case.at(1030))));
-        assert_eq!(case.verdict(1030), Verdict::Now(Due::Close));
+        assert_eq!(case.verdict(1030), Verdict::Now(Due::Unread));
         case.activity.client_took();
         assert_eq!(case.verdict(1030), Verdict::Wait(None));
     }

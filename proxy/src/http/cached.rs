@@ -2,13 +2,14 @@
 //!
 //! What may be stored and reused is decided in [`crate::cache`]; here its answers become responses.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request};
 
 use super::forward::Size;
 use super::pipeline::{Answer, AnswerContent};
@@ -48,11 +49,37 @@ pub(super) struct Fill {
     expected: Option<u64>,
 }
 
+/// Which resource a request is for, but for its path.
+pub(super) struct Place<'a> {
+    pub(super) scheme: Scheme,
+    pub(super) target: &'a Target,
+    /// Fields that the route asks for. Another route without them may lead elsewhere, so they are part of the key.
+    pub(super) conditions: &'a [(HeaderName, HeaderValue)],
+}
+
+impl Place<'_> {
+    fn key(&self, path_and_query: &str) -> Key {
+        let scheme = self.scheme.as_str();
+        let host = self.target.key_host(self.scheme.port());
+        if self.conditions.is_empty() {
+            return Key::new(scheme, &host, path_and_query);
+        }
+        let mut space = scheme.to_owned();
+        for (name, value) in self.conditions {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            // A key is made of parts that tell their length; so must this one be.
+            let lengths = (name.as_str().len(), value.len());
+            write!(space, ";{}:{name}={}:{value}", lengths.0, lengths.1)
+                .expect("invariant: a String takes it all");
+        }
+        Key::new(&space, &host, path_and_query)
+    }
+}
+
 /// Asks the cache about a request of a route that caches.
 pub(super) fn consult(
     worker: &Worker,
-    scheme: Scheme,
-    target: &Target,
+    place: &Place<'_>,
     request: &request::Parts,
     size: Size,
 ) -> Consulted {
@@ -60,7 +87,7 @@ pub(super) fn consult(
         .uri
         .path_and_query()
         .map_or("/", |path| path.as_str());
-    let key = Key::new(scheme.as_str(), &target.key_host(scheme.port()), path);
+    let key = place.key(path);
     let now = clock::now();
     let lookup = match (cache::must_forward(&request.method, &request.headers), size) {
         (Some(why), _) => Lookup::Forward(why),

@@ -1,20 +1,21 @@
 //! What of a request decides on its server: what it is hashed by, and the server that its client had before.
 
+use std::net::IpAddr;
+
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue, Uri, request};
 
-use super::connection::Connection;
 use super::fields::Scheme;
 use crate::balance::{HashOn, Key, Policy, Upstream, Wish};
 
 /// What `request` asks of `upstream`'s choice.
-pub(super) fn wish(connection: &Connection, upstream: &Upstream, request: &request::Parts) -> Wish {
+pub(super) fn wish(client: IpAddr, upstream: &Upstream, request: &request::Parts) -> Wish {
     let fields = &request.headers;
     let key = match &upstream.settings.balance {
         Policy::Maglev(hash_on) => {
             // Who does not say what it is hashed by is hashed by who it is.
             let key = key(upstream, hash_on, fields, &request.uri);
-            Some(key.unwrap_or_else(|| upstream.secret.client(connection.source)))
+            Some(key.unwrap_or_else(|| upstream.secret.client(client)))
         }
         Policy::RoundRobin | Policy::LeastRequests | Policy::PeakEwma | Policy::Random => None,
     };

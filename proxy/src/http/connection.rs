@@ -9,15 +9,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::activity::{Activity, Due, Ending, Http, Verdict};
 use super::connect::Ends;
 use super::fault::Fault;
-use super::fields;
+use super::fields::{self, Told};
+use super::frames::{Flood, Frames};
 use super::framing::Heads;
 use super::upgrade::Tunnel;
 use super::worker::Worker;
-use crate::clock;
+use crate::detect::{Event, Offence};
 use crate::net::{ListenSettings, Observe};
+use crate::{clock, tls};
 
 /// State of one client connection.
 pub(super) struct Connection {
@@ -25,16 +29,47 @@ pub(super) struct Connection {
     pub(super) settings: Arc<ListenSettings>,
     /// Who is on the other side.
     pub(super) source: IpAddr,
-    pub(super) client: fields::Client,
+    pub(super) client: Rc<fields::Client>,
+    /// Whether `source` may say for whom it asks.
+    is_trusted: bool,
+    /// Whether `source` has clients of its own.
+    is_hop: bool,
+    /// What the client asked for in the TLS handshake, if it named anything.
+    server_name: Option<ServerName>,
     /// For origin servers that want to know them.
     pub(super) ends: Ends,
     pub(super) activity: Activity,
-    /// HTTP/1 only.
-    heads: RefCell<Heads>,
+    retired: Rc<Cell<Option<Instant>>>,
+    watched: Watched,
     /// What takes the connection over after the response on its way; HTTP/1 only.
     tunnel: RefCell<Option<Tunnel>>,
     /// It has: what comes in is no HTTP.
     handed_over: Cell<bool>,
+}
+
+/// A name in SNI and what it got.
+pub(super) struct ServerName {
+    /// Lower case.
+    pub(super) name: Box<str>,
+    pub(super) served: tls::Served,
+}
+
+/// What is known of a connection before its first request.
+pub(super) struct Opened {
+    /// Who is on the other side, or behind a balancer that passes TCP on.
+    pub(super) source: IpAddr,
+    pub(super) client: fields::Client,
+    pub(super) ends: Ends,
+    pub(super) http: Http,
+    pub(super) server_name: Option<ServerName>,
+    /// Since when its listener wants it to go.
+    pub(super) retired: Rc<Cell<Option<Instant>>>,
+}
+
+/// What comes in, looked at beside hyper.
+enum Watched {
+    Heads(RefCell<Heads>),
+    Frames(RefCell<Frames>),
 }
 
 /// The way to take what a connection is handed over to. Dropped, it closes that: the tunnel holds the connection, which
@@ -48,8 +83,12 @@ pub(super) enum End {
     Done(hyper::Result<()>),
     /// The client was too slow with a request head.
     SlowHead,
-    /// The client did not end it though asked to, or takes no content.
+    /// The client did not end it though asked to.
     Overdue,
+    /// The client keeps the windows of its streams shut.
+    Unread,
+    /// More frames that only cost work than anybody needs.
+    Flood(Flood),
 }
 
 /// A hyper server connection of either version.
@@ -59,24 +98,69 @@ pub(super) trait Serve: Future<Output = hyper::Result<()>> {
 }
 
 impl Connection {
-    pub(super) fn new(
-        worker: Rc<Worker>,
-        settings: Arc<ListenSettings>,
-        client: fields::Client,
-        source: IpAddr,
-        ends: Ends,
-        http: Http,
-    ) -> Self {
-        Self {
-            worker,
-            settings,
+    pub(super) fn new(worker: Rc<Worker>, settings: Arc<ListenSettings>, opened: Opened) -> Self {
+        let Opened {
             source,
             client,
             ends,
+            http,
+            server_name,
+            retired,
+        } = opened;
+        let watched = match http {
+            Http::One => Watched::Heads(RefCell::default()),
+            Http::Two => {
+                let frames = Frames::new(settings.limits.streams, clock::now());
+                Watched::Frames(RefCell::new(frames))
+            }
+        };
+        Self {
+            is_hop: settings.is_hop(source),
+            is_trusted: settings.trust_forwarded_from.contains(source),
+            worker,
+            settings,
+            source,
+            client: Rc::new(client),
+            ends,
+            server_name,
             activity: Activity::new(http, clock::now()),
-            heads: RefCell::default(),
+            retired,
+            watched,
             tunnel: RefCell::default(),
             handed_over: Cell::new(false),
+        }
+    }
+
+    /// When the worker, or this connection's listener, began to drain.
+    fn drain_since(&self) -> Option<Instant> {
+        self.worker.drain_since().or(self.retired.get())
+    }
+
+    fn flood(&self) -> Option<Flood> {
+        match &self.watched {
+            Watched::Heads(_) => None,
+            Watched::Frames(frames) => frames.borrow().flood(),
+        }
+    }
+
+    /// Whether a request on HTTP/1 was answered before all of it was read: closing now would reset the connection, and the
+    /// client might not see the answer.
+    pub(super) fn owes_content(&self) -> bool {
+        match &self.watched {
+            Watched::Heads(heads) => !heads.borrow().is_between_requests(),
+            Watched::Frames(_) => false,
+        }
+    }
+
+    /// Whoever is on the other side did what detection may count.
+    pub(super) fn offend(&self, offence: Offence) {
+        self.tell(self.source, &Event::Offence(offence));
+    }
+
+    /// Tells detection what `client` did, unless that is a hop with clients of its own.
+    pub(super) fn tell(&self, client: IpAddr, event: &Event<'_>) {
+        if client != self.source || !self.is_hop {
+            self.worker.tell(client, event);
         }
     }
 
@@ -94,9 +178,35 @@ impl Connection {
         self.activity.http()
     }
 
+    /// Who sent a request with these fields: who is on the other side, or for whom that one asks if it is trusted.
+    pub(super) fn client_of(&self, fields: &HeaderMap) -> Result<Rc<fields::Client>, Fault> {
+        if !self.is_trusted {
+            return Ok(Rc::clone(&self.client));
+        }
+        let told = Told::read(self.source, &self.settings.trust_forwarded_from, fields)?;
+        Ok(Rc::new(self.client.behind(told)))
+    }
+
+    /// Refuses a request for `host` if the client asked for another one in the handshake and what it was shown is not for
+    /// this one: it might be meant for another listener, with other rules (RFC 9110 §7.4). A client that named nothing, or
+    /// a request that names no host, is not judged.
+    pub(super) fn check_host(&self, host: &str) -> Result<(), Fault> {
+        let is_right = self.server_name.as_ref().is_none_or(|asked| {
+            host.is_empty() || *asked.name == *host || asked.served.covers(host)
+        });
+        if is_right {
+            Ok(())
+        } else {
+            Err(Fault::Misdirected)
+        }
+    }
+
     /// Refuses the request that began last if its head can be read in more than one way.
     pub(super) fn check_framing(&self) -> Result<(), Fault> {
-        let malformed = self.heads.borrow().malformed(self.activity.requests());
+        let malformed = match &self.watched {
+            Watched::Heads(heads) => heads.borrow().malformed(self.activity.requests()),
+            Watched::Frames(_) => None,
+        };
         malformed.map_or(Ok(()), |malformed| Err(Fault::BadRequest(malformed)))
     }
 }
@@ -117,9 +227,22 @@ impl Drop for Handover<'_> {
 
 impl Observe for Rc<Connection> {
     fn received(&self, bytes: &[u8]) {
-        if self.http() == Http::One && !bytes.is_empty() && !self.handed_over.get() {
-            self.heads.borrow_mut().observe(bytes);
-            self.activity.received(clock::now);
+        if self.handed_over.get() {
+            return;
+        }
+        match &self.watched {
+            Watched::Heads(heads) if !bytes.is_empty() => {
+                heads.borrow_mut().observe(bytes);
+                self.activity.received(clock::now);
+            }
+            Watched::Heads(_) => {}
+            Watched::Frames(frames) => frames.borrow_mut().observe(bytes, clock::now),
+        }
+    }
+
+    fn sent(&self, bytes: usize) {
+        if let Watched::Frames(frames) = &self.watched {
+            frames.borrow_mut().sent(bytes);
         }
     }
 }
@@ -135,12 +258,16 @@ pub(super) async fn drive<S: Serve>(mut serve: Pin<&mut S>, connection: &Connect
             if let Poll::Ready(outcome) = serve.as_mut().poll(context) {
                 return Poll::Ready(End::Done(outcome));
             }
-            ending.drain_since = connection.worker.drain_since();
+            if let Some(flood) = connection.flood() {
+                return Poll::Ready(End::Flood(flood));
+            }
+            ending.drain_since = connection.drain_since();
             let asked = ending.shutdown_since.is_some();
             if asked || !connection.activity.drains(&ending) {
                 match deadline.poll(context, &ending) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Due::SlowHead) => return Poll::Ready(End::SlowHead),
+                    Poll::Ready(Due::Unread) => return Poll::Ready(End::Unread),
                     Poll::Ready(Due::Close) => return Poll::Ready(End::Overdue),
                     Poll::Ready(Due::Shutdown) => {}
                 }

@@ -3,6 +3,8 @@
 
 use http::{HeaderValue, StatusCode};
 
+use crate::detect::Offence;
+
 /// Why a request is not answered with an origin's response. Names are RFC 9209 §2.3's where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
@@ -12,6 +14,16 @@ pub(crate) enum Fault {
     ConnectUnsupported,
     /// `TRACE` shows what fields weir adds, so it is refused (RFC 9110 §9.3.8).
     TraceRefused,
+    /// The route is not for this client.
+    Forbidden,
+    /// The route's `basic_auth` knows no such user and password.
+    Unauthorized,
+    /// More requests than the route's `limit`.
+    TooManyRequests,
+    /// A request target longer than weir takes (RFC 9110 §15.5.15).
+    TargetTooLong,
+    /// A host that the certificate of this connection is not for (RFC 9110 §15.5.20).
+    Misdirected,
     /// More content than `body_bytes`.
     ContentTooLarge,
     /// More field lines than `header_fields`.
@@ -73,10 +85,14 @@ pub(crate) enum Malformed {
     HostMismatch,
     /// RFC 9112 §3.2: no target form that goes with the method, or forbidden bytes.
     Target,
+    /// A field name with an underscore, where those are refused.
+    Underscore,
     /// RFC 9112 §6.1: `Content-Length` and `Transfer-Encoding` in one message.
     Framing,
     /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
     Coding,
+    /// What a trusted hop says of the client cannot be read, or contradicts itself (RFC 7239).
+    Forwarded,
     /// RFC 9112 §2.2, §5.2: a line end or fold that others read differently.
     Line,
 }
@@ -112,6 +128,11 @@ impl Fault {
             Self::BadRequest(_) | Self::ContentIncomplete => StatusCode::BAD_REQUEST,
             Self::ConnectUnsupported | Self::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
             Self::TraceRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FieldsTooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ContentTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -144,6 +165,11 @@ impl Fault {
             Self::BadRequest(malformed) => (REQUEST_ERROR, malformed.text()),
             Self::ConnectUnsupported => (REQUEST_DENIED, "CONNECT is not supported\n"),
             Self::TraceRefused => (REQUEST_DENIED, "TRACE is not allowed\n"),
+            Self::Forbidden => (REQUEST_DENIED, "forbidden\n"),
+            Self::Unauthorized => (REQUEST_DENIED, "unauthorized\n"),
+            Self::TooManyRequests => (REQUEST_DENIED, "too many requests\n"),
+            Self::TargetTooLong => (REQUEST_ERROR, "request target too long\n"),
+            Self::Misdirected => (REQUEST_DENIED, "wrong connection for this host\n"),
             Self::ContentTooLarge => (REQUEST_ERROR, "request content too large\n"),
             Self::FieldsTooMany => (REQUEST_ERROR, "too many request header fields\n"),
             Self::ContentTimeout => (REQUEST_ERROR, "request content stalled\n"),
@@ -229,11 +255,16 @@ impl Fault {
             Self::BadRequest(_)
             | Self::ConnectUnsupported
             | Self::TraceRefused
+            | Self::TargetTooLong
+            | Self::Misdirected
             | Self::ContentTooLarge
             | Self::FieldsTooMany
             | Self::ContentTimeout
             | Self::ContentIncomplete => Who::Client,
-            Self::DestinationNotFound
+            Self::Forbidden
+            | Self::Unauthorized
+            | Self::TooManyRequests
+            | Self::DestinationNotFound
             | Self::ProxyLoopDetected
             | Self::DestinationUnavailable
             | Self::ConnectionLimitReached
@@ -254,6 +285,17 @@ impl Fault {
             | Self::HttpResponseIncomplete
             | Self::HttpResponseHeaderSectionSize
             | Self::HttpProtocolError => Who::Origin,
+        }
+    }
+
+    /// What detection may count it as.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::BadRequest(_) | Self::FieldsTooMany | Self::TargetTooLong => {
+                Some(Offence::ProtocolError)
+            }
+            Self::ContentTimeout => Some(Offence::SlowRequest),
+            _ => None,
         }
     }
 
@@ -297,8 +339,10 @@ impl Malformed {
             Self::Host => "Host missing, repeated or invalid\n",
             Self::HostMismatch => "Host differs from the request target\n",
             Self::Target => "invalid request target\n",
+            Self::Underscore => "field name with an underscore\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Coding => "transfer coding other than chunked\n",
+            Self::Forwarded => "invalid forwarding fields\n",
             Self::Line => "invalid line in the request head\n",
         }
     }
@@ -313,15 +357,22 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 33] = [
+    const ALL: [Fault; 40] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
+        Fault::BadRequest(Malformed::Underscore),
         Fault::BadRequest(Malformed::Framing),
         Fault::BadRequest(Malformed::Coding),
         Fault::BadRequest(Malformed::Line),
+        Fault::BadRequest(Malformed::Forwarded),
         Fault::ConnectUnsupported,
         Fault::TraceRefused,
+        Fault::Forbidden,
+        Fault::Unauthorized,
+        Fault::TooManyRequests,
+        Fault::TargetTooLong,
+        Fault::Misdirected,
         Fault::ContentTooLarge,
         Fault::FieldsTooMany,
         Fault::ContentTimeout,

@@ -266,7 +266,9 @@ async fn ask(
     body: RequestBody,
     upload: &Rc<Upload>,
 ) -> Result<Exchange, Failed> {
-    let timeout = target.server.upstream.settings.timeouts.response;
+    let timeout = outgoing
+        .response_timeout
+        .unwrap_or(target.server.upstream.settings.timeouts.response);
     let reuse = if outgoing.method.is_idempotent() && upload.is_kept() {
         Reuse::Any
     } else {
@@ -334,7 +336,12 @@ async fn exchange(
         }
     };
     match outcome {
-        Ok(response) => Ok(Exchange { response, lease }),
+        Ok(response) => {
+            if !upload.is_whole() {
+                lease.spend();
+            }
+            Ok(Exchange { response, lease })
+        }
         Err(mut error) => {
             let unsent = error.take_message().map(Request::into_body);
             let fault = upload

@@ -4,6 +4,7 @@
 //! could read otherwise, so that they can be refused (RFC 9112 §11.2):
 //!
 //! - `Content-Length` together with `Transfer-Encoding` (§6.1): hyper drops the length before anybody sees it;
+//! - `Content-Length` more than once (§6.3), which hyper takes if all say the same;
 //! - lines that end in a bare LF (§2.2) and more than one empty line before a request line;
 //! - a fragment in the request target (§3.2): hyper drops it.
 //!
@@ -69,6 +70,11 @@ impl Heads {
         self.refused
             .filter(|(refused, _)| *refused <= number)
             .map(|(_, malformed)| malformed)
+    }
+
+    /// Whether all that was announced has come.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.state, State::Start | State::StartAfterEmptyLine)
     }
 
     fn skip<'a>(
@@ -166,7 +172,11 @@ impl Heads {
             // A value that is no number, or two that differ, are refused by hyper, and the connection ends.
             let digits = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
             match number(digits, 10).filter(|_| !self.cut) {
-                Some(length) => self.head.length = Some(length),
+                // Twice the same is one length to some and a list to others.
+                Some(length) if self.head.length.replace(length).is_some() => {
+                    self.head.malformed.get_or_insert(Malformed::Framing);
+                }
+                Some(_) => {}
                 None => return self.lose(),
             }
         }
@@ -257,6 +267,7 @@ mod tests {
     fn length_with_transfer_coding_is_seen_in_any_order_and_place() {
         for fields in [
             "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 0\r\nX: 1\r\ncontent-length: 0\r\n",
             "TRANSFER-ENCODING: chunked\r\nX: 1\r\ncontent-length:3\r\n",
         ] {
             for before in [

@@ -6,9 +6,12 @@ mod cached;
 mod choice;
 mod connect;
 mod connection;
+mod course;
 mod fault;
 mod fields;
+mod filters;
 mod forward;
+mod frames;
 mod framing;
 mod outgoing;
 mod pipeline;
@@ -25,11 +28,17 @@ pub use upgrade::Upgrades;
 
 use std::sync::Arc;
 
+pub use filters::{FileError, Filters};
+
 /// What a worker serves by: one immutable snapshot, replaced whole on reload. A request loads it once.
 #[derive(Debug)]
 pub struct Site {
+    /// Which requests are refused.
+    pub requests: crate::route::RequestSettings,
     /// Routes.
     pub routes: crate::route::Table,
+    /// What the routes need beside their settings.
+    pub filters: Filters,
     /// Upstreams; a route's `upstream` is an index into it.
     pub upstreams: Vec<Arc<crate::balance::Upstream>>,
     /// TLS towards the servers of each upstream that has some.

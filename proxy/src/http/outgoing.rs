@@ -1,5 +1,7 @@
 //! A request as an origin server gets it, in either version of HTTP.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
@@ -17,6 +19,8 @@ pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) fields: HeaderMap,
     pub(super) speak: Speak,
+    /// The route's limit in place of the upstream's `timeouts.response`.
+    pub(super) response_timeout: Option<Duration>,
     /// On whose behalf.
     pub(super) client: Ends,
 }

@@ -4,32 +4,36 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, SET_COOKIE,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE,
+    HeaderName, SET_COOKIE, TRANSFER_ENCODING,
 };
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
 };
 use http_body::Body as _;
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use super::activity::Http;
-use super::body::{FromOrigin, ResponseBody, Upload};
-use super::cached::{self, Consulted, Miss};
+use super::body::{Encoding, FromOrigin, ResponseBody, Upload};
+use super::cached::{self, Consulted, Miss, Place};
 use super::choice;
 use super::connect::Speak;
 use super::connection::Connection;
+use super::course::Course;
 use super::fault::{Fault, Malformed, Who};
-use super::fields::{self, Origin};
+use super::fields::{self, Origin, Scheme};
+use super::filters::{self, Page};
 use super::forward::{Content, Exchange, Size, Whither, forward};
 use super::outgoing::Outgoing;
 use super::served::Served;
-use super::target::Target;
+use super::target::{Target, with_query};
 use super::upgrade::{Agreed, Pending, Upgrade};
-use super::worker::View;
 use crate::cache::StoredResponse;
-use crate::route::RouteSettings;
+use crate::detect::Event;
+use crate::route::{Action, PathPattern, RouteSettings};
 
 /// A decided response.
 pub(super) struct Answer {
@@ -41,6 +45,8 @@ pub(super) struct Answer {
 /// Its content.
 pub(super) enum AnswerContent {
     Empty,
+    /// weir's own.
+    Own(Bytes),
     /// And its length in bytes.
     Stored(Arc<StoredResponse>, u64),
     Origin(Box<FromOrigin>),
@@ -54,25 +60,97 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (request, content) = request.into_parts();
-    let uri = request.uri.clone();
-    let request_id = connection.worker.request_id();
-    let mut served = Served::begin(&connection, &request, &request_id);
-    let outcome = answer(&connection, request, content, request_id, &mut served).await;
+    let (method, version) = (request.method.clone(), request.version);
+    let identified = connection.client_of(&request.headers);
+    let client = Rc::clone(identified.as_ref().unwrap_or(&connection.client));
+    let request_id = client.request_id.clone();
+    let request_id = request_id.unwrap_or_else(|| connection.worker.request_id());
+    let mut served = Served::begin(&connection, client.address, &request, &request_id);
+    let mut course = Course::new(&connection, client, request.uri.clone());
+    let outcome = match identified {
+        Ok(_) => {
+            answer(
+                &connection,
+                request,
+                content,
+                request_id,
+                &mut course,
+                &mut served,
+            )
+            .await
+        }
+        Err(fault) => Err(fault),
+    };
     let fault = outcome.as_ref().err().copied();
-    let response = match outcome {
+    let mut response = match outcome {
         Ok(answer) => {
             served.decided(answer.status, None);
-            answer.into_response(&connection, served)
+            let mut response = answer.into_response(&connection, served);
+            encode(&mut response, &connection, &course, &method, version);
+            response
         }
-        Err(fault) => refuse(fault, connection.http(), served),
+        Err(fault) => refuse(fault, connection.http(), &course, served),
     };
-    connection
-        .worker
-        .count(connection.source, uri.path(), response.status());
+    finish(&mut response, &course, fault);
+    connection.worker.count(response.status());
+    let client = course.client.address;
+    let event = Event::Response {
+        path: course.uri.path(),
+        status: response.status().as_u16(),
+    };
+    connection.tell(client, &event);
     if let Some(fault) = fault {
-        tracing::debug!(client = %connection.source, error = fault.name(), "request failed");
+        if let Some(offence) = fault.offence() {
+            connection.tell(client, &Event::Offence(offence));
+        }
+        tracing::debug!(%client, error = fault.name(), "request failed");
     }
     Ok(response)
+}
+
+/// Puts the content in a coding that the client takes, if the route has it so. HTTP/1.0 cannot tell whole content of unknown
+/// length from a part of it.
+fn encode(
+    response: &mut Response<ResponseBody>,
+    connection: &Connection,
+    course: &Course,
+    method: &Method,
+    version: Version,
+) {
+    if version == Version::HTTP_10 || !course.route().is_some_and(|route| route.compress) {
+        return;
+    }
+    let worker = &connection.worker;
+    let status = response.status();
+    let start = |coding| {
+        if method == Method::HEAD {
+            // The fields that GET would have got, and nothing to code.
+            Some(None)
+        } else {
+            Encoding::new(coding, worker).map(Some)
+        }
+    };
+    let fields = response.headers_mut();
+    if let Some(Some(encoding)) = filters::prepare_coding(fields, status, course.coding, start) {
+        response.body_mut().encode(encoding);
+    }
+}
+
+/// What the route has to say of a response, whoever made it.
+fn finish(response: &mut Response<ResponseBody>, course: &Course, fault: Option<Fault>) {
+    let Some(route) = course.route() else {
+        return;
+    };
+    let fields = response.headers_mut();
+    if let (Some(limit), Some(standing)) = (&route.limit, &course.standing) {
+        filters::announce(fields, limit, standing);
+    }
+    if let (Some(auth), Some(Fault::Unauthorized)) = (&route.basic_auth, fault) {
+        filters::challenge(fields, auth);
+    }
+    if !route.response_edits.is_empty() {
+        route.response_edits.apply(fields, &course.values());
+    }
 }
 
 async fn answer(
@@ -80,32 +158,44 @@ async fn answer(
     mut request: request::Parts,
     content: Incoming,
     request_id: HeaderValue,
+    course: &mut Course,
     served: &mut Served,
 ) -> Result<Answer, Fault> {
     // Nothing is looked at before it is unambiguous.
     connection.check_framing()?;
     let upgrade = Upgrade::asked(&mut request, connection.http(), size_of(&content))?;
-    check_method(&request.method)?;
-    if !is_chunked_at_most(&request.headers) {
-        return Err(Fault::BadRequest(Malformed::Coding));
+    check(connection, &request)?;
+    course.find_route(connection, &mut request)?;
+    course.admit(&request)?;
+    let course = &*course;
+    let (Some(route), Some(target)) = (course.route(), &course.target) else {
+        return Err(Fault::DestinationNotFound);
+    };
+    if let (Some(auth), Some(index)) = (&route.basic_auth, course.route) {
+        let filters = &course.view.site.filters;
+        filters::authenticate(filters, index, auth, &mut request.headers).await?;
     }
-    if request.headers.len() > connection.settings.limits.header_fields {
-        return Err(Fault::FieldsTooMany);
+    let upstream = match &route.action {
+        Action::Forward(upstream) => *upstream,
+        Action::Redirect(redirect) => {
+            return filters::redirect(redirect, &course.values());
+        }
+        Action::Respond(fixed) => return Ok(filters::respond(fixed)),
+    };
+    if route.compress && route.cache {
+        // What is stored is what every client can have: it is coded on the way out.
+        let identity = HeaderValue::from_static("identity");
+        request.headers.insert(ACCEPT_ENCODING, identity);
     }
-    let target = Target::of(
-        &request.method,
-        &request.uri,
-        request.version,
-        &request.headers,
-    )?;
-    // One snapshot for the whole request, whatever is reloaded meanwhile.
-    let view = connection.worker.view();
-    let route = route(&view, &target, &request.uri)?;
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
-    let content = accept_content(connection, content)?;
+    let content = accept_content(connection, route, content)?;
     let miss = if route.cache && upgrade.is_none() {
-        let scheme = connection.client.scheme;
-        match cached::consult(&connection.worker, scheme, &target, &request, content.size) {
+        let place = Place {
+            scheme: course.client.scheme,
+            target,
+            conditions: &route.pattern.fields,
+        };
+        match cached::consult(&connection.worker, &place, &request, content.size) {
             Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
             Consulted::Miss(miss) => Some(miss),
         }
@@ -113,9 +203,26 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
-    let upstream = &view.site.upstreams[route.upstream];
-    let wish = choice::wish(connection, upstream, &request);
-    prepare(connection, &mut request, &target, &content, request_id)?;
+    let group = &course.view.site.upstreams[upstream];
+    let wish = choice::wish(course.client.address, group, &request);
+    // What the route was found by, the origin sees: `Connection` must not take it away. But it must not bring back what no
+    // client may say, either.
+    let conditions = route.pattern.fields.iter();
+    let kept: SmallVec<[_; 2]> = conditions
+        .filter(|(name, _)| fields::nominates(&request.headers, name) && !fields::is_withheld(name))
+        .collect();
+    prepare(
+        connection,
+        &course.client,
+        &mut request,
+        target,
+        &content,
+        request_id,
+    )?;
+    for (name, value) in kept {
+        request.headers.insert(name, value.clone());
+    }
+    edit_request(route, course, &mut request.headers);
     let worker = &connection.worker;
     let (upgrade, speak) = match upgrade {
         Some(upgrade) => {
@@ -126,24 +233,56 @@ async fn answer(
     };
     let outgoing = Outgoing {
         speak,
-        client: connection.ends,
-        uri: origin_form(&request.uri),
+        client: connection.ends.of(course.client.address),
+        uri: origin_form(&request.uri, course.path.as_deref())?,
         method: request.method,
         fields: request.headers,
+        response_timeout: route.response_timeout,
     };
-    let whither = Whither {
-        upstream: route.upstream,
-        wish,
+    let whither = Whither { upstream, wish };
+    let exchange = forward(worker, &course.view, &whither, &outgoing, content, served).await?;
+    let server = exchange.lease.server.index;
+    let matched = Matched {
+        scheme: course.client.scheme,
+        route,
+        target,
     };
-    let exchange = forward(worker, &view, &whither, &outgoing, content, served).await?;
-    let scheme = connection.client.scheme;
-    let cookie = choice::set_cookie(upstream, wish, exchange.lease.server.index, scheme);
-    let mut answer = conclude(connection, route, &target, exchange, upgrade, miss, served)?;
+    let mut answer = conclude(connection, &matched, exchange, upgrade, miss, served)?;
     // After the cache took its copy: the cookie is this client's.
+    let cookie = choice::set_cookie(group, wish, server, course.client.scheme);
     answer
         .fields
         .extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok(answer)
+}
+
+/// Whether the request can be understood in one way only, and is one that weir serves.
+fn check(connection: &Connection, request: &request::Parts) -> Result<(), Fault> {
+    check_method(&request.method)?;
+    if !is_chunked_at_most(&request.headers) {
+        return Err(Fault::BadRequest(Malformed::Coding));
+    }
+    if request.headers.len() > connection.settings.limits.header_fields {
+        return Err(Fault::FieldsTooMany);
+    }
+    let target_bytes = request.uri.path_and_query();
+    if target_bytes.is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        return Err(Fault::TargetTooLong);
+    }
+    Ok(())
+}
+
+/// What the route adds to, changes in and takes from the fields for the origin.
+fn edit_request(route: &RouteSettings, course: &Course, fields: &mut HeaderMap) {
+    if let (true, PathPattern::Prefix(prefix)) = (route.strip_prefix, &route.pattern.path)
+        && let Ok(prefix) = HeaderValue::from_str(prefix.trim_end_matches('/'))
+    {
+        // Without it the origin could not make references to itself.
+        fields.insert(X_FORWARDED_PREFIX, prefix);
+    }
+    if !route.request_edits.is_empty() {
+        route.request_edits.apply(fields, &course.values());
+    }
 }
 
 fn check_method(method: &Method) -> Result<(), Fault> {
@@ -154,22 +293,19 @@ fn check_method(method: &Method) -> Result<(), Fault> {
     }
 }
 
-fn route<'a>(view: &'a View, target: &Target, uri: &Uri) -> Result<&'a RouteSettings, Fault> {
-    view.site
-        .routes
-        .find(&target.host, uri.path())
-        .map(|matched| matched.route)
-        .ok_or(Fault::DestinationNotFound)
-}
-
 /// Refuses content that is declared too large; what declares nothing is counted as it comes.
-fn accept_content(connection: &Connection, incoming: Incoming) -> Result<Content, Fault> {
+fn accept_content(
+    connection: &Connection,
+    route: &RouteSettings,
+    incoming: Incoming,
+) -> Result<Content, Fault> {
     let limits = &connection.settings.limits;
-    if incoming.size_hint().lower() > limits.body_bytes {
+    let bytes_max = route.content_bytes_max.unwrap_or(limits.body_bytes);
+    if incoming.size_hint().lower() > bytes_max {
         return Err(Fault::ContentTooLarge);
     }
     let size = size_of(&incoming);
-    let upload = Upload::new(incoming, limits.body_bytes, limits.body_timeout);
+    let upload = Upload::new(incoming, bytes_max, limits);
     let body = upload.body();
     Ok(Content { body, upload, size })
 }
@@ -185,6 +321,7 @@ fn size_of(incoming: &Incoming) -> Size {
 /// Makes the request's fields the origin's. Framing is said anew, from the content that there is.
 fn prepare(
     connection: &Connection,
+    client: &fields::Client,
     request: &mut request::Parts,
     target: &Target,
     content: &Content,
@@ -197,7 +334,7 @@ fn prepare(
     let declared = fields.remove(CONTENT_LENGTH).is_some();
     fields::to_origin(
         fields,
-        &connection.client,
+        client,
         &target.authority,
         request.version,
         request_id,
@@ -217,17 +354,29 @@ fn prepare(
     Ok(())
 }
 
-/// RFC 9112 §3.2.1: an origin server gets the path and query only.
-fn origin_form(uri: &Uri) -> Uri {
-    uri.path_and_query()
-        .map_or_else(Uri::default, |path| Uri::from(path.clone()))
+/// RFC 9112 §3.2.1: an origin server gets the path and query only; `path` in place of the URI's, if there is one.
+fn origin_form(uri: &Uri, path: Option<&str>) -> Result<Uri, Fault> {
+    let path_and_query = match path {
+        Some(path) => {
+            let joined = with_query(path.to_owned(), uri.query());
+            Some(joined.ok_or(Fault::BadRequest(Malformed::Target))?)
+        }
+        None => uri.path_and_query().cloned(),
+    };
+    Ok(path_and_query.map_or_else(Uri::default, Uri::from))
+}
+
+/// Where a request was found to be aimed.
+struct Matched<'a> {
+    scheme: Scheme,
+    route: &'a RouteSettings,
+    target: &'a Target,
 }
 
 /// From the origin's response to the client's.
 fn conclude(
     connection: &Rc<Connection>,
-    route: &RouteSettings,
-    target: &Target,
+    matched: &Matched<'_>,
     exchange: Exchange,
     upgrade: Option<Pending>,
     miss: Option<Miss>,
@@ -238,7 +387,7 @@ fn conclude(
     let lease = match upgrade {
         None => lease,
         Some(pending) => match pending.answered(&mut response, lease)? {
-            Ok(agreed) => return Ok(agree(connection, route, target, agreed, response)),
+            Ok(agreed) => return Ok(agree(matched, agreed, response)),
             Err(lease) => lease,
         },
     };
@@ -258,12 +407,16 @@ fn conclude(
         // Repeated or listed, though always the same, it is one number to the client.
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    let Matched {
+        scheme,
+        route,
+        target,
+    } = *matched;
     let origin = Origin {
         upstream: &lease.server.upstream,
         server: lease.server.index,
         reveal: route.reveal_origin,
     };
-    let scheme = connection.client.scheme;
     fields::to_client(fields, &origin, scheme, &target.authority, response.version);
     if connection.http() == Http::One && response.version == Version::HTTP_2 {
         fields::announce_trailers(fields);
@@ -275,7 +428,9 @@ fn conclude(
         served.cache = Some(status);
         fill = filling;
     }
-    let timeout = lease.server.upstream.settings.timeouts.response;
+    let timeout = route
+        .response_timeout
+        .unwrap_or(lease.server.upstream.settings.timeouts.response);
     Ok(Answer {
         status: response.status,
         fields: response.headers,
@@ -284,23 +439,17 @@ fn conclude(
 }
 
 /// The origin's 101 as the client's, or as what stands for it in HTTP/2.
-fn agree(
-    connection: &Connection,
-    route: &RouteSettings,
-    target: &Target,
-    agreed: Agreed,
-    response: response::Parts,
-) -> Answer {
+fn agree(matched: &Matched<'_>, agreed: Agreed, response: response::Parts) -> Answer {
     let mut fields = response.headers;
     let server = agreed.server();
     let origin = Origin {
         upstream: &server.upstream,
         server: server.index,
-        reveal: route.reveal_origin,
+        reveal: matched.route.reveal_origin,
     };
-    let scheme = connection.client.scheme;
     let version = response.version;
-    fields::to_client(&mut fields, &origin, scheme, &target.authority, version);
+    let authority = &matched.target.authority;
+    fields::to_client(&mut fields, &origin, matched.scheme, authority, version);
     Answer {
         status: agreed.announce(&mut fields),
         fields,
@@ -332,6 +481,7 @@ impl Answer {
     fn into_response(self, connection: &Rc<Connection>, served: Served) -> Response<ResponseBody> {
         let body = match self.content {
             AnswerContent::Empty => ResponseBody::empty(served),
+            AnswerContent::Own(content) => ResponseBody::own(content, served),
             AnswerContent::Stored(response, length) => {
                 ResponseBody::stored(response, length, served)
             }
@@ -349,16 +499,22 @@ impl Answer {
 }
 
 /// weir's own answer to a fault.
-fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody> {
+fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Response<ResponseBody> {
     served.decided(fault.status(), Some(fault));
     let cache = served.cache;
-    let mut response = Response::new(ResponseBody::text(fault.explanation(), served));
+    let filters = &course.view.site.filters;
+    let page = filters.page(course.route(), fault.status());
+    let Page {
+        content,
+        content_type,
+    } = page.cloned().unwrap_or_else(|| Page {
+        content: Bytes::from_static(fault.explanation().as_bytes()),
+        content_type: HeaderValue::from_static("text/plain; charset=utf-8"),
+    });
+    let mut response = Response::new(ResponseBody::own(content, served));
     *response.status_mut() = fault.status();
     let fields = response.headers_mut();
-    fields.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    fields.insert(CONTENT_TYPE, content_type);
     fields.insert(PROXY_STATUS, fault.proxy_status());
     if let Some(status) = cache {
         fields.insert(CACHE_STATUS, status.to_field());
@@ -376,4 +532,7 @@ fn refuse(fault: Fault, http: Http, mut served: Served) -> Response<ResponseBody
     response
 }
 
+/// Twice what RFC 9112 §3 wants everybody to take.
+const TARGET_BYTES_MAX: usize = 16 << 10;
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

@@ -41,7 +41,8 @@ pub(super) fn http2_builder(settings: &ListenSettings) -> http2::Builder<LocalEx
         .enable_connect_protocol()
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
-        .max_pending_accept_reset_streams(RESET_STREAMS_MAX);
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_local_error_reset_streams(ERRONEOUS_STREAMS_MAX);
     builder
 }
 
@@ -96,6 +97,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 const SEND_BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Streams that were reset before they were looked at; over it the connection is closed (CVE-2023-44487).
 const RESET_STREAMS_MAX: usize = 20;
+/// Streams that the client's errors made us reset; over it the connection is closed (CVE-2025-8671).
+const ERRONEOUS_STREAMS_MAX: usize = 50;
 /// Finds dead clients while requests are in flight; idle ones are closed by their own deadline.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

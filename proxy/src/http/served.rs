@@ -35,12 +35,13 @@ impl Served {
     /// A request head came.
     pub(super) fn begin(
         connection: &Rc<Connection>,
+        client: IpAddr,
         request: &request::Parts,
         request_id: &HeaderValue,
     ) -> Self {
         connection.activity.request_began(clock::now());
         let record = connection.worker.access.is_enabled().then(|| Record {
-            line: Box::new(line(connection.source, request, request_id)),
+            line: Box::new(line(client, request, request_id)),
             started: clock::now(),
         });
         Self {

@@ -1,32 +1,36 @@
 //! From an accepted socket to an HTTP connection: TLS, choice of protocol, hyper, and the end of it.
 
+use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::{FIRST_REQUEST_GRACE, Http};
 use super::connect::Ends;
-use super::connection::{Connection, End, drive};
-use super::fields::{Client, Scheme};
+use super::connection::{Connection, End, Opened, ServerName, drive};
+use super::fields::{Certificate, Client, Scheme};
 use super::pipeline::respond;
 use super::protocol::{LocalExecutor, http1_builder, http2_builder};
 use super::worker::{Worker, add};
-use crate::net::{ClientStream, HttpVersions, ListenSettings, Permit, Transport};
-use crate::tls::Acceptor;
+use crate::clock;
+use crate::detect::{Event, Offence};
+use crate::net::{
+    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Transport, announced,
+};
+use crate::tls::{Acceptor, Credentials, Identity};
 
 /// One listener's settings, made ready for serving.
 pub(super) struct Listener {
@@ -34,71 +38,145 @@ pub(super) struct Listener {
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
     tls: Option<Acceptor>,
+    /// Since when connections are no longer wanted under these settings.
+    pub(super) retired: Rc<Cell<Option<Instant>>>,
 }
 
 impl Listener {
-    /// `tls` is needed by listeners that speak it.
+    /// `credentials` are for listeners that speak TLS.
     pub(super) fn new(
         settings: Arc<ListenSettings>,
-        tls: Option<&Arc<ArcSwap<ServerConfig>>>,
-    ) -> io::Result<Self> {
-        let tls = match (settings.transport, tls) {
-            (Transport::Cleartext, _) => None,
-            (Transport::Tls, Some(shared)) => Some(Acceptor::new(shared, alpn(settings.http))),
-            (Transport::Tls, None) => {
-                let text = format!(
-                    "{} speaks TLS but there is no certificate",
-                    settings.address
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
+        credentials: &Arc<ArcSwap<Credentials>>,
+    ) -> Self {
+        let tls = match settings.transport {
+            Transport::Cleartext => None,
+            Transport::Tls => Some(Acceptor::new(
+                credentials,
+                settings.tls.clone(),
+                alpn(settings.http),
+            )),
         };
-        Ok(Self {
+        Self {
             http1: http1_builder(&settings),
             http2: http2_builder(&settings),
             tls,
             settings,
-        })
+            retired: Rc::default(),
+        }
+    }
+
+    /// Whether `peer` has to say first who is behind it.
+    pub(super) fn is_announced(&self, peer: IpAddr) -> bool {
+        self.settings.proxy_protocol_from.contains(peer)
     }
 
     /// Serves one accepted socket to its end.
     pub(super) async fn serve(
         &self,
         worker: Rc<Worker>,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
-        _permit: Permit,
+        mut permit: Permit,
     ) {
         // Without it a response's last small segment waits for the acknowledgement of the one before.
         let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else {
             return;
         };
+        let handshake_ends = clock::now() + self.settings.limits.handshake_timeout;
+        let mut source = peer.ip().to_canonical();
+        if self.is_announced(source) {
+            let reading = announced(&mut stream);
+            match tokio::time::timeout_at(handshake_ends.into(), reading).await {
+                Ok(Ok(Announced::Client(client))) => source = client,
+                Ok(Ok(Announced::Nobody)) => {}
+                Ok(Err(error)) => return unannounced(source, &error),
+                Err(_) => return unannounced(source, &io::ErrorKind::TimedOut.into()),
+            }
+            if let Err(refused) = permit.claim(source, &self.settings.limits) {
+                return worker.refused(source, refused);
+            }
+        }
         let ends = Ends {
             client: peer,
             weir: local,
-        };
+        }
+        .of(source);
+        self.tell(&worker, source, &Event::Connection);
         match &self.tls {
-            Some(tls) => self.serve_tls(tls, worker, stream, ends).await,
+            Some(tls) => {
+                self.serve_tls(tls, worker, stream, ends, &permit, handshake_ends)
+                    .await;
+            }
             None => self.serve_cleartext(worker, stream, ends).await,
         }
     }
 
-    async fn serve_tls(&self, tls: &Acceptor, worker: Rc<Worker>, stream: TcpStream, ends: Ends) {
-        let handshake = tls.current().accept(stream);
-        let timeout = self.settings.limits.handshake_timeout;
-        let Ok(Ok(stream)) = tokio::time::timeout(timeout, handshake).await else {
+    async fn serve_tls(
+        &self,
+        tls: &Acceptor,
+        worker: Rc<Worker>,
+        stream: TcpStream,
+        ends: Ends,
+        permit: &Permit,
+        handshake_ends: Instant,
+    ) {
+        let source = ends.source();
+        let Some(_under_way) = permit.handshake(&self.settings.limits) else {
+            return worker.refused(source, Refused::HandshakesFull);
+        };
+        let Some((stream, hello)) = self.handshake(tls, stream, handshake_ends).await else {
             add(&worker.counters.handshakes_failed);
+            self.tell(&worker, source, &Event::Offence(Offence::TlsFailure));
             return;
         };
         add(&worker.counters.handshakes);
-        let http = match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Http::Two,
-            Some(_) => Http::One,
-            None if self.settings.http.http1 => Http::One,
-            None => Http::Two,
-        };
-        let connection = self.connection(worker, ends, Scheme::Https, http);
+        let connection = self.connection(worker, ends, Scheme::Https, hello);
         self.serve_http(stream, Bytes::new(), connection).await;
+    }
+
+    /// Tells detection what was done before there was a connection to speak of.
+    fn tell(&self, worker: &Worker, source: IpAddr, event: &Event<'_>) {
+        if !self.settings.is_hop(source) {
+            worker.tell(source, event);
+        }
+    }
+
+    /// `None`: failed, or too slow.
+    async fn handshake(
+        &self,
+        tls: &Acceptor,
+        stream: TcpStream,
+        ends: Instant,
+    ) -> Option<(TlsStream<TcpStream>, Hello)> {
+        let offer = tls.current()?;
+        let handshake = offer.acceptor.accept(stream);
+        let outcome = tokio::time::timeout_at(ends.into(), handshake).await;
+        let stream = outcome.ok()?.ok()?;
+        let session = stream.get_ref().1;
+        let identity = match session.peer_certificates().and_then(<[_]>::first) {
+            Some(leaf) => Some(Identity::of(leaf)?),
+            None => None,
+        };
+        if identity
+            .as_ref()
+            .is_some_and(|identity| identity.is_expired(clock::wall()))
+        {
+            return None;
+        }
+        let hello = Hello {
+            http: match session.alpn_protocol() {
+                Some(b"h2") => Http::Two,
+                Some(_) => Http::One,
+                None if self.settings.http.http1 => Http::One,
+                None => Http::Two,
+            },
+            server_name: session.server_name().map(|name| ServerName {
+                name: name.into(),
+                served: tls.served(&offer, Some(name)),
+            }),
+            certificate: identity.as_ref().map(Certificate::new),
+        };
+        Some((stream, hello))
     }
 
     async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, ends: Ends) {
@@ -110,7 +188,7 @@ impl Listener {
                 None => return,
             },
         };
-        let connection = self.connection(worker, ends, Scheme::Http, http);
+        let connection = self.connection(worker, ends, Scheme::Http, Hello::cleartext(http));
         self.serve_http(stream, read_ahead, connection).await;
     }
 
@@ -137,17 +215,18 @@ impl Listener {
         worker: Rc<Worker>,
         ends: Ends,
         scheme: Scheme,
-        http: Http,
+        hello: Hello,
     ) -> Rc<Connection> {
-        let source = ends.client.ip().to_canonical();
-        Rc::new(Connection::new(
-            worker,
-            Arc::clone(&self.settings),
-            Client::new(source, scheme),
+        let source = ends.source();
+        let opened = Opened {
             source,
+            client: Client::new(source, scheme).with_certificate(hello.certificate),
             ends,
-            http,
-        ))
+            http: hello.http,
+            server_name: hello.server_name,
+            retired: Rc::clone(&self.retired),
+        };
+        Rc::new(Connection::new(worker, Arc::clone(&self.settings), opened))
     }
 
     async fn serve_http<S>(&self, stream: S, read_ahead: Bytes, connection: Rc<Connection>)
@@ -172,7 +251,7 @@ impl Listener {
                     Some(tunnel) if matches!(end, End::Done(Ok(()))) => {
                         tunnel.run(stream.rewound(parts.read_buf)).await;
                     }
-                    _ => finish_http1(&end, stream).await,
+                    _ => finish_http1(&end, stream, &connection).await,
                 }
                 end
             }
@@ -182,6 +261,23 @@ impl Listener {
             }
         };
         note(&end, &connection);
+    }
+}
+
+/// What is known of a connection before its first request.
+struct Hello {
+    http: Http,
+    server_name: Option<ServerName>,
+    certificate: Option<Certificate>,
+}
+
+impl Hello {
+    fn cleartext(http: Http) -> Self {
+        Self {
+            http,
+            server_name: None,
+            certificate: None,
+        }
     }
 }
 
@@ -232,15 +328,40 @@ async fn read_some(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()
 }
 
 /// What hyper cannot say of an HTTP/1 connection's end.
-async fn finish_http1<S: Socket>(end: &End, stream: ClientStream<S, Rc<Connection>>) {
+async fn finish_http1<S: Socket>(
+    end: &End,
+    stream: ClientStream<S, Rc<Connection>>,
+    connection: &Connection,
+) {
     match end {
         // In the middle of the last response a refusal would be taken for a part of it.
         End::SlowHead if !stream.is_blocked() => refuse_slow_head(stream).await,
         // A response broke off. To an HTTP/1.0 client the end of the connection is the end of the content (RFC 9112
         // §6.3), so that must not look like an orderly one.
         End::Done(Err(error)) if error.is_user() => stream.get_ref().reset_on_close(),
+        End::Done(Err(error)) if error.is_parse() => linger(stream).await,
+        End::Done(Ok(())) if connection.owes_content() => linger(stream).await,
         _ => {}
     }
+}
+
+/// Reads on for a while after an answer that came before the end of its request, because the kernel would reset the
+/// connection over what is unread, and with it the answer (RFC 9112 §9.6).
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut unread = [0; 4096];
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match stream.read(&mut unread).await? {
+                0 => break,
+                bytes => left = left.saturating_sub(bytes),
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Best effort; what is still missing then is the client's loss.
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }
 
 /// RFC 9110 §15.5.9. Best effort: a client this slow may not read it.
@@ -252,6 +373,11 @@ async fn refuse_slow_head<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refusal).await;
 }
 
+/// A balancer's fault, not a client's: said aloud, as otherwise nobody would know why nothing works.
+fn unannounced(peer: IpAddr, error: &io::Error) {
+    tracing::warn!(%peer, %error, "connection closed: proxy_protocol_from lists this peer");
+}
+
 fn note(end: &End, connection: &Connection) {
     match end {
         End::Done(Ok(())) => {}
@@ -260,15 +386,46 @@ fn note(end: &End, connection: &Connection) {
             if error.is_parse() {
                 connection.worker.counters.responses[3].fetch_add(1, Ordering::Relaxed);
             }
+            if let Some(offence) = offence(error) {
+                connection.offend(offence);
+            }
             tracing::debug!(client = %connection.source, %error, "connection failed");
         }
-        End::SlowHead | End::Overdue => {
+        End::Flood(flood) => {
+            connection.offend(Offence::ProtocolError);
+            tracing::debug!(client = %connection.source, ?flood, "connection closed");
+        }
+        End::SlowHead | End::Overdue | End::Unread => {
+            if !matches!(end, End::Overdue) {
+                connection.offend(Offence::SlowRequest);
+            }
             tracing::debug!(client = %connection.source, ?end, "connection closed");
         }
     }
 }
 
+/// What a client did to have its connection end with `error`, if it was the client.
+fn offence(error: &hyper::Error) -> Option<Offence> {
+    if error.is_parse() {
+        return Some(Offence::ProtocolError);
+    }
+    let cause = std::error::Error::source(error)?;
+    let io = match cause.downcast_ref::<h2::Error>() {
+        // Found by h2, not told by the client.
+        Some(error) if error.is_library() && error.is_go_away() => {
+            return Some(Offence::ProtocolError);
+        }
+        Some(error) => error.get_io(),
+        None => cause.downcast_ref(),
+    };
+    // It left what was written unread for longer than `write_timeout`.
+    (io?.kind() == io::ErrorKind::TimedOut).then_some(Offence::SlowRequest)
+}
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// How long, and for how much, a refused client is listened to.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES_MAX: usize = 1 << 20;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,12 +2,16 @@
 //!
 //! RFC 9112 §3.2 and §3.3, RFC 9110 §7.1 and §7.2, RFC 9113 §8.3.1.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+use bytes::Bytes;
 use http::header::HOST;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::fault::{Fault, Malformed};
+use crate::route::{self, EncodedSlashes};
 
 /// A checked request target.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub(super) struct Target {
     pub(super) host: String,
     /// Port, if named.
     pub(super) port: Option<u16>,
+    /// Normal form of path and query, if the request has another one.
+    pub(super) normal: Option<PathAndQuery>,
 }
 
 impl Target {
@@ -34,6 +40,7 @@ impl Target {
         uri: &Uri,
         version: Version,
         fields: &HeaderMap,
+        slashes: EncodedSlashes,
     ) -> Result<Self, Fault> {
         let mut lines = fields.get_all(HOST).iter();
         let field = lines.next();
@@ -41,7 +48,7 @@ impl Target {
         if lines.next().is_some() || (field.is_none() && version == Version::HTTP_11) {
             return Err(BAD_HOST);
         }
-        check_path(method, uri)?;
+        let normal = check_path(method, uri, slashes)?;
         let target = match (in_target, field) {
             (Some(authority), field) => {
                 let named = Self::parse(authority.as_str().as_bytes())?;
@@ -57,11 +64,11 @@ impl Target {
             (None, None) if version == Version::HTTP_10 => Self::nameless(),
             (None, None) => return Err(BAD_HOST),
         };
-        Ok(target)
+        Ok(Self { normal, ..target })
     }
 
     /// The host as a cache key has it: with the port unless it is the scheme's own.
-    pub(super) fn key_host(&self, scheme_port: u16) -> std::borrow::Cow<'_, str> {
+    pub(super) fn key_host(&self, scheme_port: u16) -> Cow<'_, str> {
         match self.port {
             Some(port) if port != scheme_port => format!("{}:{port}", self.host).into(),
             _ => self.host.as_str().into(),
@@ -73,10 +80,11 @@ impl Target {
             authority: HeaderValue::from_static(""),
             host: String::new(),
             port: None,
+            normal: None,
         }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
         let value = HeaderValue::from_bytes(bytes).map_err(|_invalid| BAD_HOST)?;
         Self::parse_field(&value)
     }
@@ -100,6 +108,7 @@ impl Target {
             authority: value.clone(),
             host: host.to_ascii_lowercase(),
             port,
+            normal: None,
         })
     }
 
@@ -137,48 +146,45 @@ fn is_reg_name(host: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte))
 }
 
-/// Origin-form or the path of absolute-form; `*` only with OPTIONS (RFC 9112 §3.2.4). Bytes that some parsers cut at or
-/// turn around (controls, space, backslash, `#`, anything but ASCII) and parent segments, however encoded, are refused,
-/// because a route must see the path that the origin will see.
-fn check_path(method: &Method, uri: &Uri) -> Result<(), Fault> {
-    let bad = Err(Fault::BadRequest(Malformed::Target));
+/// Origin-form or the path of absolute-form; `*` only with OPTIONS (RFC 9112 §3.2.4). What some parsers cut at or turn
+/// around (controls, space, backslash, `#`, anything but ASCII) is refused, in the query, too. Returns the path in its normal
+/// form if the request has another one: routes must see the path that the origin will see.
+fn check_path(
+    method: &Method,
+    uri: &Uri,
+    slashes: EncodedSlashes,
+) -> Result<Option<PathAndQuery>, Fault> {
+    let bad = Fault::BadRequest(Malformed::Target);
     if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
-        return bad;
+        return Err(bad);
     }
-    let Some(path_and_query) = uri.path_and_query() else {
-        return bad;
-    };
+    let path_and_query = uri.path_and_query().ok_or(bad)?;
     let path = uri.path();
     if path == "*" {
         return if method == Method::OPTIONS {
-            Ok(())
+            Ok(None)
         } else {
-            bad
+            Err(bad)
         };
     }
-    let clean = path_and_query
-        .as_str()
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#'));
-    if !clean || !path.starts_with('/') || has_parent_segment(path) {
-        return bad;
+    let is_clean = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#');
+    if !path_and_query.as_str().bytes().all(is_clean) {
+        return Err(bad);
     }
-    Ok(())
+    match route::normalise(path, slashes) {
+        Ok(Cow::Borrowed(_)) => Ok(None),
+        Ok(Cow::Owned(normal)) => with_query(normal, uri.query()).map(Some).ok_or(bad),
+        Err(_) => Err(bad),
+    }
 }
 
-/// Whether a segment is `..`, with its dots or the slashes around it percent-encoded or not.
-fn has_parent_segment(path: &str) -> bool {
-    if !path.contains("..") && !path.contains('%') {
-        return false;
+/// `path` and `query` in one; `None` when they are none.
+pub(super) fn with_query(mut path: String, query: Option<&str>) -> Option<PathAndQuery> {
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
     }
-    let lower = path.to_ascii_lowercase();
-    let decoded = lower
-        .replace("%2e", ".")
-        .replace("%2f", "/")
-        .replace("%5c", "/");
-    decoded
-        .split('/')
-        .any(|segment| segment.split(';').next() == Some(".."))
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).ok()
 }
 
 fn default_port(uri: &Uri) -> u16 {
@@ -203,7 +209,7 @@ mod tests {
             fields.append(HOST, HeaderValue::from_static(host));
         }
         let uri: Uri = uri.parse().expect("uri");
-        Target::of(&Method::GET, &uri, version, &fields)
+        Target::of(&Method::GET, &uri, version, &fields, EncodedSlashes::Refuse)
     }
 
     #[test]
@@ -285,12 +291,17 @@ mod tests {
     fn odd_paths_are_refused() {
         for path in [
             "*",
-            "/a/../b",
-            "/a/%2e%2E/b",
+            "/../b",
+            "/a/%2e%2E/../b",
             "/a%2f..%2fb",
-            "/..;x/b",
+            "/a%2Fb",
+            "/a/..;x/b",
+            "/a%",
+            "/a%0",
+            "/a%00",
             "/a\\b",
             "/caf\u{e9}",
+            "/?caf\u{e9}",
             "ftp://a.test/",
         ] {
             let outcome = target(Version::HTTP_11, path, &["a.test"]);
@@ -299,19 +310,21 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_paths_pass() {
-        for path in [
-            "/",
-            "/a/b?c=../d",
-            "/a..b/...",
-            "/%41?x=%2e%2e",
-            "/a%20b",
-            "/.well-known/x",
+    fn other_paths_are_brought_to_their_normal_form_and_the_query_is_left_alone() {
+        for (sent, normal) in [
+            ("/", None),
+            ("/a/b?c=../d", None),
+            ("/a..b/...", None),
+            ("/a%20b", None),
+            ("/.well-known/x", None),
+            ("/%41?x=%2e%2e//", Some("/A?x=%2e%2e//")),
+            ("/a/../b", Some("/b")),
+            ("//a//b?", Some("/a/b?")),
+            ("http://a.test/./a", Some("/a")),
         ] {
-            assert!(
-                target(Version::HTTP_11, path, &["a.test"]).is_ok(),
-                "{path}"
-            );
+            let target = target(Version::HTTP_11, sent, &["a.test"]).expect(sent);
+            let found = target.normal.as_ref().map(PathAndQuery::as_str);
+            assert_eq!(found, normal, "{sent}");
         }
     }
 

@@ -2,17 +2,23 @@
 
 mod admission;
 mod bind;
+mod listener;
+mod networks;
+mod proxy_protocol;
 mod resolve;
 mod stall;
 mod stream;
 
-pub use admission::{Admission, Permit, Refused};
+pub use admission::{Admission, Handshake, Permit, Refused};
 pub use bind::{Bound, bind};
+pub use listener::Listener;
+pub use networks::Networks;
+pub(crate) use proxy_protocol::{Announced, announced};
 pub use resolve::{Found, LookupError, Resolver, Service};
 pub(crate) use stall::Stall;
 pub(crate) use stream::{ClientStream, Observe};
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One `[[listen]]`.
@@ -22,10 +28,43 @@ pub struct ListenSettings {
     pub address: SocketAddr,
     /// TLS or cleartext.
     pub transport: Transport,
+    /// What a listener that speaks TLS makes of the certificates.
+    pub tls: crate::tls::ListenerSettings,
+    /// Who must begin each connection with a PROXY protocol header; from others it is no HTTP and no TLS. Default nobody.
+    pub proxy_protocol_from: Networks,
+    /// Whose `Forwarded` and `X-Forwarded-*` are believed; of others they are replaced. Default nobody's.
+    pub trust_forwarded_from: Networks,
     /// Protocols offered (ALPN on TLS, preface sniffing on cleartext).
     pub http: HttpVersions,
     /// `[limits]`, overridden by the listener's own.
     pub limits: ClientLimits,
+}
+
+impl ListenSettings {
+    /// Whether `address` is a hop that is trusted to say who its clients are. What comes from itself is nobody's doing that
+    /// may be blocked: that would shut all its clients out.
+    pub(crate) fn is_hop(&self, address: IpAddr) -> bool {
+        self.trust_forwarded_from.contains(address) || self.proxy_protocol_from.contains(address)
+    }
+
+    /// Whether `other` differs at most in limits.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let Self {
+            address,
+            transport,
+            tls,
+            proxy_protocol_from,
+            trust_forwarded_from,
+            http,
+            limits: _,
+        } = self;
+        *address == other.address
+            && *transport == other.transport
+            && *tls == other.tls
+            && *proxy_protocol_from == other.proxy_protocol_from
+            && *trust_forwarded_from == other.trust_forwarded_from
+            && *http == other.http
+    }
 }
 
 /// Whether a listener speaks TLS.
@@ -64,6 +103,9 @@ pub struct ClientLimits {
     pub header_timeout: Duration,
     /// Longest time without progress of a request body. Default 30 s.
     pub body_timeout: Duration,
+    /// Least rate of a request body in bytes per second, over the time that weir waits for it, after a grace of 5 s.
+    /// Default 500; 0 = any.
+    pub min_body_rate: u64,
     /// Longest time a client may leave a response unread. Default 30 s.
     pub write_timeout: Duration,
     /// Keep-alive, and h2 without streams. Default 60 s.
@@ -82,6 +124,8 @@ pub struct ClientLimits {
     pub connections: usize,
     /// Open connections of one source (IPv4 /32, IPv6 /64) over all workers. Default 1,000.
     pub connections_per_source: usize,
+    /// TLS handshakes under way on the listener, over all workers. Default 1,000; over it the newest is closed.
+    pub handshakes: usize,
 }
 
 #[cfg(test)]
@@ -94,6 +138,7 @@ pub(crate) mod tests {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            min_body_rate: 500,
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_mins(1),
             upgrade_idle_timeout: Duration::from_mins(10),
@@ -103,6 +148,7 @@ pub(crate) mod tests {
             streams: 100,
             connections: 10_000,
             connections_per_source: 1_000,
+            handshakes: 1_000,
         }
     }
 }

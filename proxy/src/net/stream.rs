@@ -15,6 +15,9 @@ use super::Stall;
 pub(crate) trait Observe {
     /// `bytes` came in; empty at the end of the stream.
     fn received(&self, bytes: &[u8]);
+
+    /// `bytes` went to the client.
+    fn sent(&self, bytes: usize);
 }
 
 /// A client's stream, TLS or not.
@@ -56,6 +59,17 @@ impl<S, O: Observe> ClientStream<S, O> {
     /// Whether bytes that were to be written wait for the client.
     pub(crate) fn is_blocked(&self) -> bool {
         self.unread.is_waiting()
+    }
+
+    fn wrote(
+        &mut self,
+        outcome: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &outcome {
+            self.observer.sent(*bytes);
+        }
+        self.progress(outcome, context)
     }
 
     /// Bounds how long `outcome` may stay pending.
@@ -101,7 +115,7 @@ impl<S: AsyncWrite + Unpin, O: Observe + Unpin> AsyncWrite for ClientStream<S, O
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write(context, bytes);
-        this.progress(outcome, context)
+        this.wrote(outcome, context)
     }
 
     fn poll_write_vectored(
@@ -111,7 +125,7 @@ impl<S: AsyncWrite + Unpin, O: Observe + Unpin> AsyncWrite for ClientStream<S, O
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
-        this.progress(outcome, context)
+        this.wrote(outcome, context)
     }
 
     fn is_write_vectored(&self) -> bool {

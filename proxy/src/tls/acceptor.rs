@@ -1,4 +1,4 @@
-//! One listener's side of the shared TLS settings.
+//! One listener's side of the shared credentials.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -7,40 +7,60 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
-/// Accepts TLS with a listener's own protocols in ALPN (RFC 7301). Connections that are accepted after the shared settings
-/// were replaced get the new ones.
+use super::certs::Served;
+use super::{Credentials, ListenerSettings};
+
+/// Accepts TLS with a listener's own protocols in ALPN (RFC 7301) and its own demands. Connections that are accepted
+/// after the shared credentials were replaced get the new ones.
 pub(crate) struct Acceptor {
-    shared: Arc<ArcSwap<ServerConfig>>,
+    shared: Arc<ArcSwap<Credentials>>,
+    settings: ListenerSettings,
     protocols: Vec<Vec<u8>>,
-    /// What of the shared settings was current, and the acceptor made of it.
-    made: RefCell<(Arc<ServerConfig>, TlsAcceptor)>,
+    /// What of the shared credentials was current, and the settings made of it.
+    made: RefCell<Option<(Arc<Credentials>, Arc<ServerConfig>)>>,
+}
+
+/// For one connection.
+pub(crate) struct Offer {
+    pub(crate) acceptor: TlsAcceptor,
+    credentials: Arc<Credentials>,
 }
 
 impl Acceptor {
     /// `protocols` by preference, best first.
-    pub(crate) fn new(shared: &Arc<ArcSwap<ServerConfig>>, protocols: Vec<Vec<u8>>) -> Self {
-        let config = shared.load_full();
-        let acceptor = make(&config, &protocols);
+    pub(crate) fn new(
+        shared: &Arc<ArcSwap<Credentials>>,
+        settings: ListenerSettings,
+        protocols: Vec<Vec<u8>>,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
+            settings,
             protocols,
-            made: RefCell::new((config, acceptor)),
+            made: RefCell::new(None),
         }
     }
 
-    /// The acceptor for a connection that came in now.
-    pub(crate) fn current(&self) -> TlsAcceptor {
+    /// For a connection that came in now; `None` when what the listener needs is not there.
+    pub(crate) fn current(&self) -> Option<Offer> {
         let shared = self.shared.load();
         let mut made = self.made.borrow_mut();
-        if !Arc::ptr_eq(&shared, &made.0) {
-            *made = (Arc::clone(&shared), make(&shared, &self.protocols));
+        if made
+            .as_ref()
+            .is_none_or(|(current, _)| !Arc::ptr_eq(&shared, current))
+        {
+            let config = shared.server_config(&self.settings, &self.protocols)?;
+            *made = Some((Arc::clone(&shared), Arc::new(config)));
         }
-        made.1.clone()
+        let (credentials, config) = made.as_ref()?;
+        Some(Offer {
+            acceptor: TlsAcceptor::from(Arc::clone(config)),
+            credentials: Arc::clone(credentials),
+        })
     }
-}
 
-fn make(config: &ServerConfig, protocols: &[Vec<u8>]) -> TlsAcceptor {
-    let mut config = config.clone();
-    config.alpn_protocols = protocols.to_vec();
-    TlsAcceptor::from(Arc::new(config))
+    /// What a client that named `name` was shown under `offer`.
+    pub(crate) fn served(&self, offer: &Offer, name: Option<&str>) -> Served {
+        offer.credentials.served(name, self.settings.sni)
+    }
 }

@@ -3,31 +3,65 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use rustls::SignatureAlgorithm;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{ASN1Time, FromDer, Validity, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
+use super::certs::covers;
 use super::{CertificateError, CertificateSettings};
 use crate::clock;
 
-/// A certificate ready to serve, and the DNS names and addresses it is for, lower case.
+/// A certificate ready to serve.
 #[derive(Debug)]
 pub(super) struct Certificate {
-    pub(super) key: CertifiedKey,
+    pub(super) key: Arc<CertifiedKey>,
+    /// What it is served for, lower case.
     pub(super) names: Vec<String>,
+    /// What it says of itself.
+    pub(super) facts: Facts,
 }
 
+/// What a certificate says of itself, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// `ECDSA P-256`, `RSA 2048`, `Ed25519`.
+    pub key_type: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// Validity.
+    pub not_before: SystemTime,
+    /// Validity.
+    pub not_after: SystemTime,
+}
+
+/// Reads a pair and checks that its parts belong together.
 pub(super) fn certificate(
     settings: &CertificateSettings,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Certificate, CertificateError> {
     let chain = chain(&settings.chain)?;
-    let names = read_leaf(&settings.chain, &chain[0])?;
+    let (own, facts) = read_leaf(&settings.chain, &chain[0])?;
+    if let Some(remark) = facts.out_of_time(clock::wall()) {
+        tracing::warn!(chain = %settings.chain.display(), "{remark}");
+    }
+    let names = if settings.names.is_empty() {
+        own
+    } else {
+        for name in &settings.names {
+            if !own.contains(name) && !covers(&own, name) {
+                let message = format!("is not for {name}, which `names` lists");
+                return Err(refuse(&settings.chain, message));
+            }
+        }
+        settings.names.clone()
+    };
     let key = PrivateKeyDer::from_pem_file(&settings.key)
         .map_err(|error| unreadable(&settings.key, &error, "private key"))?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
@@ -42,9 +76,42 @@ pub(super) fn certificate(
         };
         refuse(&settings.key, message)
     })?;
-    Ok(Certificate { key, names })
+    Ok(Certificate {
+        key: Arc::new(key),
+        names,
+        facts,
+    })
 }
 
+impl Certificate {
+    /// Kind of its key.
+    pub(super) fn kind(&self) -> SignatureAlgorithm {
+        self.key.key.algorithm()
+    }
+}
+
+impl Facts {
+    /// What is wrong with the validity at `now`.
+    ///
+    /// A certificate outside its time is served and complained about: clients may still be better off with it than with
+    /// nothing, and a weir that refuses to start over it turns one expired name into an outage of all.
+    pub fn out_of_time(&self, now: SystemTime) -> Option<String> {
+        if now > self.not_after {
+            return Some(format!(
+                "the certificate expired on {}",
+                date(self.not_after)
+            ));
+        }
+        (now < self.not_before).then(|| {
+            format!(
+                "the certificate is not valid before {}",
+                date(self.not_before)
+            )
+        })
+    }
+}
+
+/// Certificates of a PEM file, at least one.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let chain = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -58,47 +125,58 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certifi
     Ok(chain)
 }
 
-/// Subject alternative names: DNS names and addresses. The common name is long obsolete (RFC 9525 §2).
-///
-/// A certificate outside its time is served and complained about: clients may still be better off with it than with
-/// nothing, and a weir that refuses to start over it turns one expired name into an outage of all.
-fn read_leaf(path: &Path, leaf: &CertificateDer<'_>) -> Result<Vec<String>, CertificateError> {
+/// Subject alternative names and facts. The common name is long obsolete (RFC 9525 §2).
+fn read_leaf(
+    path: &Path,
+    leaf: &CertificateDer<'_>,
+) -> Result<(Vec<String>, Facts), CertificateError> {
     let (_, certificate) = X509Certificate::from_der(leaf)
         .map_err(|error| refuse(path, format!("holds a broken certificate: {error}")))?;
-    if let Some(remark) = out_of_time(certificate.validity(), clock::wall()) {
-        tracing::warn!(chain = %path.display(), "{remark}");
-    }
     let alternative = certificate.subject_alternative_name().map_err(|error| {
         refuse(
             path,
             format!("has broken subject alternative names: {error}"),
         )
     })?;
-    Ok(alternative
-        .map(|extension| {
-            extension
-                .value
-                .general_names
-                .iter()
-                .filter_map(name)
-                .collect()
-        })
-        .unwrap_or_default())
+    let names = alternative.map_or_else(Vec::new, |extension| {
+        let names = extension.value.general_names.iter();
+        names.filter_map(name).collect()
+    });
+    let validity = certificate.validity();
+    let facts = Facts {
+        key_type: key_type(&certificate),
+        issuer: certificate.issuer().to_string(),
+        not_before: time(validity.not_before),
+        not_after: time(validity.not_after),
+    };
+    Ok((names, facts))
 }
 
-/// What is wrong with `validity` at `now`.
-fn out_of_time(validity: &Validity, now: SystemTime) -> Option<String> {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
-    let now = ASN1Time::from_timestamp(i64::try_from(now).ok()?).ok()?;
-    if now > validity.not_after {
-        return Some(format!("the certificate expired on {}", validity.not_after));
+fn key_type(certificate: &X509Certificate<'_>) -> String {
+    match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
+        Ok(PublicKey::EC(point)) => format!("ECDSA P-{}", point.key_size()),
+        // RFC 8410 §3.
+        _ => match certificate
+            .public_key()
+            .algorithm
+            .algorithm
+            .to_id_string()
+            .as_str()
+        {
+            "1.3.101.112" => "Ed25519".to_owned(),
+            other => other.to_owned(),
+        },
     }
-    (now < validity.not_before).then(|| {
-        format!(
-            "the certificate is not valid before {}",
-            validity.not_before
-        )
-    })
+}
+
+/// Times before 1970 count as then.
+fn time(time: ASN1Time) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+}
+
+fn date(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Addresses are left out: SNI carries names only (RFC 6066 §3).
@@ -138,14 +216,14 @@ pub(super) fn refuse(path: &Path, message: impl Into<String>) -> CertificateErro
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn a_certificate_outside_its_time_is_remarked_on() {
-        let at = |seconds| ASN1Time::from_timestamp(seconds).expect("a time");
-        let validity = Validity {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let facts = Facts {
+            key_type: String::new(),
+            issuer: String::new(),
             not_before: at(1_000),
             not_after: at(2_000),
         };
@@ -153,10 +231,9 @@ mod tests {
             (999, Some("not valid before")),
             (1_000, None),
             (2_000, None),
-            (2_001, Some("expired on")),
+            (2_001, Some("expired on 1970-01-01T00:33:20Z")),
         ] {
-            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
-            let remark = out_of_time(&validity, now);
+            let remark = facts.out_of_time(at(now));
             assert_eq!(remark.is_some(), part.is_some(), "{remark:?}");
             assert!(
                 remark

@@ -1,34 +1,78 @@
-//! Certificates by name and rustls settings. TLS 1.2 (RFC 5246) and 1.3 (RFC 8446), aws-lc-rs.
+//! TLS towards clients: certificates by name, kept current while their files change, tickets, client certificates.
+//! TLS 1.2 (RFC 5246) and 1.3 (RFC 8446) only, by rustls and aws-lc-rs; X25519MLKEM768 is the preferred key exchange.
 
 mod acceptor;
 mod certs;
+mod client;
+mod credentials;
 mod load;
 mod origin;
+mod store;
+mod tickets;
+mod watched;
 
 pub(crate) use acceptor::Acceptor;
+pub(crate) use certs::Served;
+pub(crate) use client::Identity;
+pub use credentials::Credentials;
+pub use load::Facts;
 pub(crate) use origin::HandshakeFailure;
 pub use origin::{Offer, OriginTls, OriginTlsSettings, Verify, origins};
+pub use store::{CertificateState, Store};
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-
-use certs::ByName;
-
-/// One `[[certificate]]`. Names are the certificate's own.
+/// One `[[certificate]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CertificateSettings {
     /// PEM chain, leaf first.
     pub chain: PathBuf,
     /// PEM private key.
     pub key: PathBuf,
+    /// Names it is served for, lower case, `*.` for any one label. Empty: the certificate's own.
+    pub names: Vec<String>,
+}
+
+/// What one listener makes of the certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ListenerSettings {
+    /// What a client gets that names nothing or something unknown. Default: the default certificate.
+    pub sni: Sni,
+    /// Client certificates. Default: none are asked for.
+    pub client_auth: Option<ClientAuthSettings>,
+}
+
+/// What a client gets that names no host that a certificate is served for (RFC 6066 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Sni {
+    /// The first certificate.
+    #[default]
+    Default,
+    /// A failed handshake.
+    Strict,
+}
+
+/// `client_auth` of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientAuthSettings {
+    /// PEM certificates of the authorities that clients' certificates come from.
+    pub ca: PathBuf,
+    /// Whether a client may do without.
+    pub mode: ClientAuthMode,
+}
+
+/// Whether a client needs a certificate. One that does not verify fails the handshake in either mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientAuthMode {
+    /// No certificate, no handshake.
+    Required,
+    /// Asked for, and may be left out.
+    Optional,
 }
 
 /// What is wrong with a certificate or key file.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{path}: {message}", path = path.display())]
 pub struct CertificateError {
     /// The file.
@@ -39,30 +83,6 @@ pub struct CertificateError {
     pub hint: String,
     /// Why the file could not be read, or [`io::ErrorKind::InvalidData`] for what is in it.
     pub kind: io::ErrorKind,
-}
-
-/// Reads every certificate and makes the server settings: SNI picks by exact name, then wildcard, then the first
-/// certificate. ALPN is set per listener by the worker. Resumption uses stateless tickets (RFC 5077, RFC 8446 §4.6.1)
-/// whose key lives as long as these settings; there is no early data, so nothing can be replayed.
-pub fn server_config(
-    certificates: &[CertificateSettings],
-) -> Result<ServerConfig, CertificateError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut by_name = ByName::default();
-    for settings in certificates {
-        let certificate = load::certificate(settings, &provider)?;
-        by_name.add(Arc::new(certificate.key), &certificate.names);
-    }
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .expect("invariant: the provider has suites for TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(by_name));
-    // Without a ticketer rustls keeps sessions in a map behind a lock; a failing random source leaves it at that.
-    if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
-        config.ticketer = ticketer;
-    }
-    Ok(config)
 }
 
 #[cfg(test)]

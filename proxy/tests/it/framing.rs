@@ -26,7 +26,7 @@ fn ambiguous_requests_are_refused_and_the_connection_closed() {
         ),
         (
             "parent segment",
-            "GET /a/../b HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            "GET /../b HTTP/1.1\r\nHost: a.test\r\n\r\n",
         ),
         (
             "a transfer coding under chunked",

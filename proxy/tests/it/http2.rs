@@ -23,7 +23,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A weir that speaks TLS.
 fn secure(origin: &Origin, certificate: &Certificate) -> Setup {
-    Setup::to(&[origin.address]).with(|setup| setup.tls = Some(certificate.server()))
+    Setup::to(&[origin.address]).with(|setup| setup.credentials = Some(certificate.server()))
 }
 
 /// A weir that speaks HTTP/2 in cleartext.
@@ -332,7 +332,7 @@ fn certificates_are_replaced_for_new_connections() {
     let weir = secure(&origin, &old).start();
     run(async {
         let mut kept = h2(old.connect(weir.address, &[b"h2"]).await.unwrap()).await;
-        weir.tls.as_ref().unwrap().store(Arc::new(new.server()));
+        weir.credentials.store(Arc::new(new.server()));
         assert!(old.connect(weir.address, &[b"h2"]).await.is_err());
         assert!(new.connect(weir.address, &[b"h2"]).await.is_ok());
         let response = kept.send_request(get("/")).await.unwrap();

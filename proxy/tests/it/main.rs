@@ -9,21 +9,37 @@
     reason = "tests: a panic is a failure, and deadlines of the harness read the clock"
 )]
 
+mod abuse;
+mod actions;
+mod auth;
 mod balancing;
 mod caching;
+mod certificates;
 mod client;
+mod compress;
 mod connections;
 mod content;
 mod drain;
 mod failover;
 mod fields;
+mod forwarded;
 mod framing;
 mod grpc;
+mod h2_requests;
 mod http2;
 mod interim;
+mod lies;
+mod limits;
+mod listeners;
 mod origin;
 mod origin_h2;
+mod paths;
 mod process;
+mod proxy_protocol;
+mod raw_h2;
+mod reload;
+mod routing;
+mod strict;
 mod tls;
 mod upgrade;
 mod upstream_h2;

@@ -17,10 +17,10 @@ use crate::origin::Origin;
 use crate::weir::PATIENCE;
 
 /// A directory of its own, removed at the end with what is in it.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir-process-{}-{count}", std::process::id());
@@ -29,11 +29,11 @@ impl Scratch {
         Self(path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
@@ -69,13 +69,13 @@ upstream = "app"
     }
 
     /// Exit code and standard error of a command that ends by itself.
-    fn outcome(&self, command: &str) -> (i32, String) {
+    pub fn outcome(&self, command: &str) -> (i32, String) {
         let output = self.weir(command).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), stderr)
     }
 
-    fn run(&self) -> Running {
+    pub fn run(&self) -> Running {
         let mut command = self.weir("run");
         command
             .env("NOTIFY_SOCKET", self.path("notify"))
@@ -92,10 +92,10 @@ impl Drop for Scratch {
 }
 
 /// Killed at the end, if it is still there.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Running {
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
     }
 }
@@ -108,20 +108,20 @@ impl Drop for Running {
 }
 
 /// The supervisor's end of `NOTIFY_SOCKET`.
-fn supervisor(scratch: &Scratch) -> UnixDatagram {
+pub fn supervisor(scratch: &Scratch) -> UnixDatagram {
     let socket = UnixDatagram::bind(scratch.path("notify")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
-fn told(supervisor: &UnixDatagram) -> String {
+pub fn told(supervisor: &UnixDatagram) -> String {
     let mut buffer = [0; 256];
     let length = supervisor.recv(&mut buffer).unwrap();
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 
 /// An address that nobody listens on.
-fn free() -> String {
+pub fn free() -> String {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().to_string()
 }
@@ -212,14 +212,15 @@ fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
     let pair = || rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
     fs::write(scratch.path("chain.pem"), pair().cert.pem()).unwrap();
     fs::write(scratch.path("key.pem"), pair().signing_key.serialize_pem()).unwrap();
-    for (chain, key, part) in [
-        ("none.pem", "key.pem", "none.pem: cannot be read"),
+    for (chain, key, part, checked) in [
+        ("none.pem", "key.pem", "none.pem: cannot be read", 0),
         (
             "chain.pem",
             "key.pem",
             "key.pem: is not the key of the certificate in",
+            2,
         ),
-        ("key.pem", "key.pem", "key.pem: holds no certificate"),
+        ("key.pem", "key.pem", "key.pem: holds no certificate", 2),
     ] {
         let (chain, key) = (scratch.path(chain), scratch.path(key));
         let (chain, key) = (chain.display(), key.display());
@@ -232,9 +233,10 @@ fn a_certificate_that_cannot_be_served_is_named_with_a_hint() {
             "{stderr}"
         );
         let (code, stderr) = scratch.outcome("check");
-        assert_eq!(code, 0, "the configuration is valid: {stderr}");
+        assert_eq!(code, checked, "{stderr}");
+        let begin = if checked == 0 { "note: " } else { "error: " };
         assert!(
-            stderr.starts_with("note: ") && stderr.contains(part),
+            stderr.starts_with(begin) && stderr.contains(part),
             "{stderr}"
         );
     }
@@ -254,4 +256,64 @@ fn an_authority_that_cannot_be_read_is_named_with_a_hint() {
         let part = format!("{absent}: cannot be read");
         assert!(stderr.contains(&part), "{stderr}");
     }
+}
+
+#[test]
+fn a_reload_opens_and_closes_listeners_and_changes_nothing_if_one_cannot_be_opened() {
+    let scratch = Scratch::new();
+    let (first, second) = (free(), free());
+    let supervisor = supervisor(&scratch);
+    scratch.configure(&first, "");
+    let _weir = scratch.run();
+    told(&supervisor);
+    let answers = |address: &str| TcpStream::connect(address).is_ok();
+    assert!(answers(&first) && !answers(&second));
+
+    scratch.configure(&first, &format!("[[listen]]\naddress = \"{second}\"\n"));
+    assert_eq!(scratch.outcome("reload").0, 0);
+    crate::weir::until("both are open", || answers(&first) && answers(&second));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    scratch.configure(&taken.local_addr().unwrap().to_string(), "");
+    let (code, stderr) = scratch.outcome("reload");
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("another process listens there"), "{stderr}");
+    assert!(answers(&first) && answers(&second));
+
+    scratch.configure(&second, "");
+    assert_eq!(scratch.outcome("reload").0, 0);
+    crate::weir::until("the first is closed", || {
+        !answers(&first) && answers(&second)
+    });
+}
+
+#[test]
+fn a_certificate_that_is_replaced_is_taken_up_and_a_broken_one_shows() {
+    let scratch = Scratch::new();
+    let put = |name: &str| {
+        let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        fs::write(scratch.path("chain.pem"), pair.cert.pem()).unwrap();
+        fs::write(scratch.path("key.pem"), pair.signing_key.serialize_pem()).unwrap();
+    };
+    put("one.test");
+    let (chain, key) = (scratch.path("chain.pem"), scratch.path("key.pem"));
+    let (chain, key) = (chain.display(), key.display());
+    let files = format!("[[certificate]]\nchain = \"{chain}\"\nkey = \"{key}\"\n");
+    scratch.configure(&free(), &files);
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    told(&supervisor);
+    let certs = || {
+        let output = scratch.weir("certs").output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(certs().contains("one.test"), "{}", certs());
+    put("two.test");
+    crate::weir::until("the new one is in use", || certs().contains("two.test"));
+    fs::write(scratch.path("key.pem"), "").unwrap();
+    crate::weir::until("the broken one is shown", || {
+        let shown = certs();
+        shown.contains("two.test") && shown.contains("key.pem: holds no private key")
+    });
 }

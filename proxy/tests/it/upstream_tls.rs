@@ -44,6 +44,7 @@ impl Authority {
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = CertificateSettings {
+            names: Vec::new(),
             chain: self.directory.join(format!("{name}.pem")),
             key: self.directory.join(format!("{name}.key")),
         };
@@ -307,6 +308,7 @@ fn bad_files_are_named_with_a_hint() {
     let empty = authority.directory.join("empty.pem");
     std::fs::write(&empty, "").unwrap();
     let mixed = CertificateSettings {
+        names: Vec::new(),
         chain: files.chain.clone(),
         key: others.key.clone(),
     };

@@ -13,11 +13,13 @@ use weir::balance::{
 };
 use weir::detect::{Count, Filter, RuleSettings, Rules};
 use weir::http::worker::{Context, Counters, Report, Stop, run};
-use weir::http::{Site, Upgrades};
-use weir::net::{Admission, ClientLimits, HttpVersions, ListenSettings, Transport, bind};
-use weir::route::{HostPattern, PathPattern, RouteSettings, Table};
+use weir::http::{Filters, Site, Upgrades};
+use weir::net::{ClientLimits, HttpVersions, ListenSettings, Listener, Networks, Transport, bind};
+use weir::route::{
+    ErrorPages, HostPattern, PathPattern, Pattern, RequestSettings, RouteSettings, Table,
+};
 use weir::telemetry::{AccessLog, AccessTarget, Format};
-use weir::tls::OriginTlsSettings;
+use weir::tls::{Credentials, OriginTlsSettings};
 
 /// Longest any wait in these tests may take before it counts as a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,12 +36,20 @@ pub struct Setup {
     /// What else the upstream has.
     pub upstream: fn(&mut UpstreamSettings),
     pub upgrades: usize,
+    /// In place of the one route for everything on `a.test`.
+    pub routes: Option<Vec<RouteSettings>>,
+    pub requests: RequestSettings,
+    pub error_pages: ErrorPages,
     pub cache: bool,
     pub reveal_origin: bool,
     pub rules: Vec<RuleSettings>,
     pub versions: HttpVersions,
-    pub tls: Option<rustls::ServerConfig>,
+    pub credentials: Option<Credentials>,
+    /// What the listener makes of them.
+    pub tls: weir::tls::ListenerSettings,
     pub access: AccessTarget,
+    pub proxy_protocol_from: Networks,
+    pub trust_forwarded_from: Networks,
 }
 
 /// A running worker; dropping it stops it at once.
@@ -47,11 +57,13 @@ pub struct Weir {
     pub address: SocketAddr,
     pub site: Arc<ArcSwap<Site>>,
     pub store: Arc<weir::cache::Store>,
-    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    pub credentials: Arc<ArcSwap<Credentials>>,
     pub counters: Arc<Counters>,
     pub upgrades: Arc<Upgrades>,
     pub reports: Receiver<Report>,
     pub access: AccessLog,
+    /// What the worker listens on.
+    pub listening: tokio::sync::watch::Sender<Vec<Arc<Listener>>>,
     stop: tokio::sync::watch::Sender<Stop>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,6 +75,7 @@ impl Setup {
                 handshake_timeout: PATIENCE,
                 header_timeout: PATIENCE,
                 body_timeout: PATIENCE,
+                min_body_rate: 0,
                 write_timeout: PATIENCE,
                 idle_timeout: PATIENCE,
                 upgrade_idle_timeout: PATIENCE,
@@ -72,6 +85,7 @@ impl Setup {
                 streams: 100,
                 connections: 100,
                 connections_per_source: 100,
+                handshakes: 100,
             },
             origins: origins.to_vec(),
             transport: UpstreamTransport::default(),
@@ -85,6 +99,9 @@ impl Setup {
             connections: 100,
             upstream: |_| {},
             upgrades: 10,
+            routes: None,
+            requests: RequestSettings::default(),
+            error_pages: Vec::new(),
             cache: false,
             reveal_origin: false,
             rules: Vec::new(),
@@ -92,8 +109,11 @@ impl Setup {
                 http1: true,
                 http2: true,
             },
-            tls: None,
+            credentials: None,
+            tls: weir::tls::ListenerSettings::default(),
             access: AccessTarget::Off,
+            proxy_protocol_from: Networks::default(),
+            trust_forwarded_from: Networks::default(),
         }
     }
 
@@ -124,15 +144,18 @@ impl Setup {
             ..UpstreamSettings::new("app", servers.collect())
         };
         (self.upstream)(&mut upstream);
+        let host = HostPattern::Exact("a.test".into());
+        let pattern = Pattern::new(host, PathPattern::Prefix("/".into()));
         let route = RouteSettings {
-            host: HostPattern::Exact("a.test".into()),
-            path: PathPattern::Prefix("/".into()),
-            upstream: 0,
             cache: self.cache,
             reveal_origin: self.reveal_origin,
+            ..RouteSettings::new(pattern, 0)
         };
+        let routes = self.routes.clone().unwrap_or_else(|| vec![route]);
         Site {
-            routes: Table::new(vec![route]),
+            requests: self.requests,
+            filters: Filters::load(&routes, &self.error_pages, None).unwrap(),
+            routes: Table::new(routes),
             upstreams: vec![Arc::new(Upstream::new(
                 upstream,
                 Secret::new([7; 16]),
@@ -146,17 +169,20 @@ impl Setup {
 
     pub fn start(self) -> Weir {
         let site = Arc::new(ArcSwap::from_pointee(self.site(1)));
-        let transport = if self.tls.is_some() {
+        let transport = if self.credentials.is_some() {
             Transport::Tls
         } else {
             Transport::Cleartext
         };
-        let settings = Arc::new(ListenSettings {
+        let settings = ListenSettings {
             address: "127.0.0.1:0".parse().unwrap(),
             transport,
+            tls: self.tls,
             http: self.versions,
             limits: self.limits,
-        });
+            proxy_protocol_from: self.proxy_protocol_from,
+            trust_forwarded_from: self.trust_forwarded_from,
+        };
         let socket = bind(&settings, 1).unwrap().pop().unwrap().listen().unwrap();
         let address = socket.local_addr().unwrap();
         let cache = weir::cache::Settings {
@@ -168,15 +194,20 @@ impl Setup {
         let upgrades = Arc::new(Upgrades::new(self.upgrades));
         let (report, reports) = sync_channel(64);
         let access = AccessLog::start(&self.access, Format::Json).unwrap();
+        let listener = Arc::new(Listener::new(settings, vec![socket]));
+        let (listening, listeners) = tokio::sync::watch::channel(vec![listener]);
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);
-        let tls = self.tls.map(|tls| Arc::new(ArcSwap::from_pointee(tls)));
+        let credentials = self.credentials.unwrap_or_else(|| {
+            let nothing = weir::tls::Store::load(&[], [], Instant::now()).unwrap();
+            nothing.credentials()
+        });
+        let credentials = Arc::new(ArcSwap::from_pointee(credentials));
         let context = Context {
             index: 0,
-            listeners: vec![(socket, settings)],
+            listeners,
             site: Arc::clone(&site),
-            tls: tls.clone(),
+            credentials: Arc::clone(&credentials),
             store: Arc::clone(&store),
-            admission: Arc::new(Admission::new(1)),
             reports: report,
             upgrades: Arc::clone(&upgrades),
             access: access.clone(),
@@ -188,11 +219,12 @@ impl Setup {
             address,
             site,
             store,
-            tls,
+            credentials,
             counters,
             upgrades,
             reports,
             access,
+            listening,
             stop,
             thread: Some(thread),
         }
@@ -200,6 +232,13 @@ impl Setup {
 }
 
 impl Weir {
+    /// Waits until detection is told of something by its first rule.
+    pub fn reported(&self) -> ipnet::IpNet {
+        let report = self.reports.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(report.hits[0].0, 0);
+        report.hits[0].1.network()
+    }
+
     pub fn stop(&self, stop: Stop) {
         self.stop.send(stop).unwrap();
     }
@@ -222,15 +261,33 @@ impl Drop for Weir {
     }
 }
 
+/// The routes of a configuration's text; `upstream = "app"` is the one there is.
+pub fn routes(text: &str) -> Vec<RouteSettings> {
+    let text = format!(
+        "[[listen]]\naddress = \"[::]:80\"\n[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]\n{text}"
+    );
+    let path = std::path::Path::new("weir.toml");
+    let settings = weir::config::parse(&text, path).unwrap_or_else(|e| panic!("{}", e.report()));
+    settings.routes
+}
+
 /// A rule that counts responses with `status`.
 pub fn rule(status: u16) -> RuleSettings {
     RuleSettings {
-        name: "rule".into(),
-        count: Count::Responses,
         filter: Filter {
             path: None,
             status: vec![status],
         },
+        ..counting(Count::Responses)
+    }
+}
+
+/// A rule that counts all of a kind.
+pub fn counting(count: Count) -> RuleSettings {
+    RuleSettings {
+        name: "rule".into(),
+        count,
+        filter: Filter::default(),
         limit: 1,
         window: Duration::from_secs(1),
         block_for: Duration::from_secs(1),

@@ -56,7 +56,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ),
     ("doctor", &["netlink", "xdp"]),
     ("admin", &["clock", "telemetry"]),
-    ("net", &["clock", "telemetry"]),
+    // `tls`: only the settings of a listener.
+    ("net", &["clock", "telemetry", "tls"]),
     ("tls", &["clock", "telemetry"]),
     ("xdp", &["clock", "netlink", "telemetry"]),
     // Decisions take `now` and settings, and know nobody.

@@ -3,6 +3,7 @@
 //! Fields are only added, never renamed or removed. Durations are seconds with milliseconds, sizes bytes, and enums
 //! the words of the contract. The kernel's clock is monotonic, so times are told relative to the answer.
 
+mod certs;
 mod counters;
 mod drain;
 mod lists;
@@ -10,6 +11,7 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use certs::{Certificate, Certificates};
 pub use counters::{
     Drops, InterfaceTally, OutcomeTally, Sample, Source, SourceDrops, SourceOrder, Sources,
     SourcesQuery, Tally, Verdict,

@@ -64,6 +64,13 @@ impl Control for Fake {
         Err(Failure::new(FailureKind::NoShield, "no shield", "set one"))
     }
 
+    fn certs(&self) -> api::Certificates {
+        api::Certificates {
+            certificates: vec![],
+            problems: vec![],
+        }
+    }
+
     fn upstreams(&self) -> api::Upstreams {
         api::Upstreams { upstreams: vec![] }
     }

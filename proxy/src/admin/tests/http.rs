@@ -17,6 +17,7 @@ fn every_route_answers_with_its_status_and_json() {
         ("GET /v1/blocks", "", "200", r#""entries":[]"#),
         ("GET /v1/allows", "", "503", r#""hint":"set one""#),
         ("GET /v1/upstreams", "", "200", r#""upstreams":[]"#),
+        ("GET /v1/certs", "", "200", r#""certificates":[]"#),
         (
             "POST /v1/drain",
             r#"{"upstream":"app","server":"a:80"}"#,

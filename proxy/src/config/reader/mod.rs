@@ -62,23 +62,33 @@ impl<'a> Table<'a> {
     /// The value of `key`, if written.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node<'a>> {
         self.known.push(key);
-        let value = self.entries?.get(key)?;
-        Some(Node::new(self.source, joined(&self.path, key), value))
+        self.peek(key)
     }
 
     /// The value of `key`, which must be written; `example` shows how.
     pub(super) fn required(&mut self, key: &'static str, example: &str) -> Option<Node<'a>> {
         let node = self.take(key);
         if node.is_none() {
-            let refusal = Refusal {
-                kind: ProblemKind::Missing,
-                message: "missing".to_owned(),
-                hint: format!("add {key} = {example}"),
-            };
-            self.source
-                .report(self.line, &joined(&self.path, key), String::new(), refusal);
+            self.refuse_missing(key, example);
         }
         node
+    }
+
+    /// Notes that `key` is missing; `example` shows how it is written.
+    pub(super) fn refuse_missing(&self, key: &str, example: &str) {
+        let refusal = Refusal {
+            kind: ProblemKind::Missing,
+            message: "missing".to_owned(),
+            hint: format!("add {key} = {example}"),
+        };
+        self.source
+            .report(self.line, &joined(&self.path, key), String::new(), refusal);
+    }
+
+    /// The value of `key`, if written, without taking it.
+    pub(super) fn peek(&self, key: &str) -> Option<Node<'a>> {
+        let value = self.entries?.get(key)?;
+        Some(Node::new(self.source, joined(&self.path, key), value))
     }
 
     /// `[key]`; if absent, a table without entries.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::Table;
+use super::{Table, joined};
 use crate::config::source::Source;
 use crate::config::suggest::nearest;
 use crate::config::value::{self, Refusal};
@@ -209,6 +209,17 @@ impl<'a> Node<'a> {
             self.wrong_type("a table", &hint);
         }
         table
+    }
+
+    /// Keys and values of a table whose keys are of the operator's choosing, with paths such as `route[0].headers.x-a`;
+    /// `None` if it is no table.
+    pub(in crate::config) fn entries(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
+        let entries = self.table()?.entries?.iter();
+        let nodes = entries.map(|(key, value)| {
+            let name: &str = key.get_ref();
+            (name, Node::new(self.source, joined(&self.key, name), value))
+        });
+        Some(nodes.collect())
     }
 
     /// `[[key]]`

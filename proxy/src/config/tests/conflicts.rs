@@ -25,6 +25,14 @@ fn values_that_clash_are_told_with_both_places() {
              (hint: add a [[certificate]] with chain and key)",
         ),
         (
+            "[[listen]]\naddress = \"[::]:81\"\nsni = \"strict\"",
+            "10: listen[1].sni = \"strict\": this listener does not speak TLS (hint: add tls = true, or remove it)",
+        ),
+        (
+            "[[listen]]\naddress = \"[::]:81\"\nclient_auth = { ca = \"/c\", mode = \"required\" }",
+            "10: listen[1].client_auth: this listener does not speak TLS (hint: add tls = true, or remove it)",
+        ),
+        (
             "[[upstream]]\nname = \"app\"\nservers = [\"http://b\"]",
             "9: upstream[1].name = \"app\": the same as upstream[0].name on line 4 \
              (hint: remove or change one of them)",
@@ -94,8 +102,13 @@ fn values_that_clash_are_told_with_both_places() {
         ),
         (
             "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nwhere = { status = [401] }",
-            "13: detect[0].where.status = [401]: requests have no status \
+            "13: detect[0].where.status = [401]: only responses have a status \
              (hint: write count = \"responses\", or remove status)",
+        ),
+        (
+            "[[detect]]\nname = \"r\"\ncount = \"tls-failures\"\nlimit = 1\nwindow = \"1s\"\nwhere = { path = \"/\" }",
+            "13: detect[0].where.path = \"/\": only requests and responses have a path \
+             (hint: remove it, or write count = \"requests\")",
         ),
         (
             "[[detect]]\nname = \"r\"\ncount = \"requests\"\nlimit = 1\nwindow = \"1s\"\nblock_max = \"30m\"",
@@ -171,5 +184,70 @@ fn what_only_one_policy_or_check_uses_is_refused_beside_another() {
         ),
     ] {
         assert_eq!(report(&upstream(line)), expected);
+    }
+}
+
+#[test]
+fn routes_that_differ_in_methods_or_headers_alone_are_different_routes() {
+    let settings = valid(&format!(
+        "{BASE}[[route]]\nmethods = [\"GET\"]\nupstream = \"app\"\n\
+         [[route]]\nheaders = {{ x-a = \"1\" }}\nupstream = \"app\""
+    ));
+    assert_eq!(settings.routes.len(), 3);
+    assert!(settings.warnings.is_empty());
+}
+
+#[test]
+fn a_route_that_is_never_taken_is_warned_of_with_both_places() {
+    let settings = valid(&format!(
+        "{BASE}[[route]]\nmethods = [\"GET\", \"PUT\"]\nupstream = \"app\"\n\
+         [[route]]\nmethods = [\"GET\"]\nupstream = \"app\""
+    ));
+    let told: Vec<_> = settings.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "route[2]: never taken: route[1] on line 8 takes every request that it would \
+             (hint: remove it, or change one of them)"
+        ]
+    );
+    assert_eq!(settings.warnings[0].line, 11);
+}
+
+#[test]
+fn conditions_of_routes_that_no_request_meets_are_refused() {
+    for (line, expected) in [
+        (
+            "methods = []",
+            "9: route[1].methods = []: no request has one of no methods \
+             (hint: write methods such as [\"GET\", \"HEAD\"], or remove it)",
+        ),
+        (
+            "methods = [\"get\"]",
+            "9: route[1].methods[0] = \"get\": methods are case-sensitive (hint: write \"GET\")",
+        ),
+        (
+            "headers = { x-a = \"1\", X-A = \"2\" }",
+            "9: route[1].headers: the same field twice: names of fields are case-insensitive \
+             (hint: remove one of them)",
+        ),
+        (
+            "headers = { \"x a\" = \"1\" }",
+            "9: route[1].headers.\"x a\" = \"1\": not the name of a field \
+             (hint: write it as in requests, such as x-tenant)",
+        ),
+        (
+            "headers = \"x\"",
+            "9: route[1].headers = \"x\": expected a table, found a string (hint: write headers = { … })",
+        ),
+        (
+            "path = \"~^a\"",
+            "9: route[1].path = \"~^a\": matches no path: every path begins with / (hint: write \"~^/a\")",
+        ),
+    ] {
+        assert_eq!(
+            report(&format!("[[route]]\n{line}\nupstream = \"app\"")),
+            expected
+        );
     }
 }

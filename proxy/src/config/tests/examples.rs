@@ -9,8 +9,9 @@ use weir_common::settings::CookieMode;
 use super::{BASE, invalid, valid};
 use crate::balance::UpstreamSettings;
 use crate::config::load;
-use crate::net::Transport;
-use crate::route::{HostPattern, PathPattern};
+use crate::net::{Networks, Transport};
+use crate::route::{Action, HostPattern, PathPattern};
+use crate::tls::{ClientAuthMode, Sni};
 use crate::xdp::{Feed, Limits, Rate, Sanity};
 
 #[test]
@@ -72,6 +73,50 @@ fn the_reference_says_default_exactly_where_it_shows_the_default() {
         compared += 1;
     }
     assert!(compared > 65, "only {compared} lines claim a default");
+}
+
+#[test]
+fn what_is_said_of_clients_arrives_at_the_listener() {
+    let settings = valid(
+        r#"
+        [limits]
+        min_body_rate = 7
+        handshakes = 8
+        [[listen]]
+        address = "[::]:443"
+        tls = true
+        sni = "strict"
+        client_auth = { ca = "/ca.pem", mode = "optional" }
+        proxy_protocol_from = ["192.0.2.0/24"]
+        trust_forwarded_from = ["2001:db8::/32", "192.0.2.7"]
+        [[certificate]]
+        chain = "/c.pem"
+        key = "/k.pem"
+        names = ["Example.com", "*.example.com"]
+        [[upstream]]
+        name = "app"
+        servers = ["http://10.0.0.1"]
+        [[route]]
+        upstream = "app"
+        "#,
+    );
+    let listen = &settings.listen[0];
+    assert_eq!(
+        (listen.limits.min_body_rate, listen.limits.handshakes),
+        (7, 8)
+    );
+    assert_eq!(listen.tls.sni, Sni::Strict);
+    let auth = listen.tls.client_auth.as_ref().expect("asked for");
+    assert_eq!(auth.ca, Path::new("/ca.pem"));
+    assert_eq!(auth.mode, ClientAuthMode::Optional);
+    let holds = |networks: &Networks, address: &str| {
+        networks.contains(address.parse().expect("an address"))
+    };
+    assert!(holds(&listen.proxy_protocol_from, "192.0.2.9"));
+    assert!(!holds(&listen.trust_forwarded_from, "192.0.2.9"));
+    assert!(holds(&listen.trust_forwarded_from, "::ffff:192.0.2.7"));
+    let names = &settings.certificates[0].names;
+    assert_eq!(*names, ["example.com", "*.example.com"]);
 }
 
 /// `… ; 100ms to 5m` in a key's comment is what the key's refusal names.
@@ -185,8 +230,11 @@ fn the_minimal_file_gets_the_documented_defaults() {
     assert_eq!(upstream.eject.failures, 5);
     assert_eq!(upstream.limits.connections, 1000);
     assert_eq!(upstream.timeouts.connect, Duration::from_secs(1));
-    assert_eq!(settings.routes[0].host, HostPattern::Any);
-    assert_eq!(settings.routes[0].path, PathPattern::Prefix("/".into()));
+    assert_eq!(settings.routes[0].pattern.host, HostPattern::Any);
+    assert_eq!(
+        settings.routes[0].pattern.path,
+        PathPattern::Prefix("/".into())
+    );
     assert!(!settings.routes[0].cache);
     assert_eq!(settings.cache.memory, 256 << 20);
     assert_eq!(settings.cache.max_object, 64 << 20);
@@ -292,9 +340,9 @@ fn values_arrive_where_they_belong() {
     );
     assert_eq!(settings.upstreams[1].eject.duration, Duration::from_secs(5));
     let route = &settings.routes[0];
-    assert_eq!(route.host, HostPattern::Below("example.com".into()));
-    assert_eq!(route.path, PathPattern::Exact("/x".into()));
-    assert_eq!(route.upstream, 1);
+    assert_eq!(route.pattern.host, HostPattern::Below("example.com".into()));
+    assert_eq!(route.pattern.path, PathPattern::Exact("/x".into()));
+    assert_eq!(route.action, Action::Forward(1));
     assert!(route.cache && route.reveal_origin);
     assert_eq!(
         settings.cache.max_object,

@@ -7,6 +7,7 @@ mod conflicts;
 mod examples;
 mod files;
 mod later;
+mod routes;
 mod transport;
 mod values;
 

@@ -39,8 +39,8 @@ fn keys_and_types_are_checked() {
         ),
         (
             // A key after a table belongs to that table.
-            "shield = 3",
-            "8: route[0].shield = 3: unknown key (hint: keys here: host, path, upstream, cache, reveal_origin)",
+            "[log]\nshield = 3",
+            "9: log.shield = 3: unknown key (hint: keys here: format, access, level)",
         ),
         (
             "[cache]\nmemory = true",
@@ -195,6 +195,16 @@ fn values_are_checked() {
             "[[listen]]\naddress = \"x\"",
             "9: listen[1].address = \"x\": not a socket address (hint: write an address literal and a port, \
              such as \"[::]:443\" (all IPv4 and IPv6 addresses) or \"192.0.2.1:80\")",
+        ),
+        (
+            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\nnames = []",
+            "11: certificate[0].names = []: a certificate without a name is served to nobody \
+             (hint: write names, or remove the key: they are then the certificate's own)",
+        ),
+        (
+            "[[certificate]]\nchain = \"/c\"\nkey = \"/k\"\nnames = [\"a.*.test\"]",
+            "11: certificate[0].names[0] = \"a.*.test\": not a host name \
+             (hint: write a name such as \"example.com\" or \"*.example.com\")",
         ),
         (
             "[[listen]]\naddress = \"[::]:81\"\nhttp = []",

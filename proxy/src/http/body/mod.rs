@@ -1,8 +1,11 @@
 //! Content on its way through: streamed both ways, bounded in size and in time, never cut short silently.
 
+mod encode;
+mod pace;
 mod request;
 mod response;
 
+pub(super) use encode::Encoding;
 pub(super) use request::{RequestBody, Upload};
 pub(super) use response::{FromOrigin, ResponseBody};
 

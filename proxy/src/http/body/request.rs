@@ -12,11 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BoxError;
+use super::pace::{Pace, Speed};
 use crate::clock;
 use crate::http::fault::Fault;
 use crate::http::fields;
 use crate::http::pool::h2::Stream;
-use crate::net::Stall;
+use crate::net::{ClientLimits, Stall};
 
 /// Request content: the client's, within its limits. An error in it aborts the exchange with the origin, so that the
 /// origin never takes a part for the whole.
@@ -46,12 +47,15 @@ pub(in crate::http) struct Upload {
     parts: Cell<u64>,
     /// When the last one did.
     moved: Cell<Option<Instant>>,
+    /// All of it did.
+    whole: Cell<bool>,
 }
 
 struct Source {
     incoming: Option<Incoming>,
     /// Bytes that may still come.
     left: u64,
+    pace: Pace,
     kept: Kept,
 }
 
@@ -77,6 +81,7 @@ enum Part {
 impl RequestBody {
     fn of(upload: Rc<Upload>) -> Self {
         upload.bodies.set(upload.bodies.get() + 1);
+        upload.whole.set(upload.source.borrow().is_sent(0));
         Self {
             number: upload.bodies.get(),
             next: 0,
@@ -99,12 +104,18 @@ impl RequestBody {
 }
 
 impl Upload {
-    /// At most `bytes_max` bytes; a client that is silent longer than `timeout` while content is due has failed.
-    pub(in crate::http) fn new(incoming: Incoming, bytes_max: u64, timeout: Duration) -> Rc<Self> {
+    /// At most `bytes_max` bytes, and within `limits`, not silent for too long while content is due, and not too slow in
+    /// all.
+    pub(in crate::http) fn new(
+        incoming: Incoming,
+        bytes_max: u64,
+        limits: &ClientLimits,
+    ) -> Rc<Self> {
         Rc::new(Self {
             source: RefCell::new(Source {
                 incoming: (!incoming.is_end_stream()).then_some(incoming),
                 left: bytes_max,
+                pace: Pace::new(limits.min_body_rate),
                 kept: Kept {
                     parts: Vec::new(),
                     bytes: 0,
@@ -112,11 +123,12 @@ impl Upload {
                 },
             }),
             bodies: Cell::new(0),
-            timeout,
+            timeout: limits.body_timeout,
             fault: Cell::new(None),
             waits_for_client: Cell::new(false),
             parts: Cell::new(0),
             moved: Cell::new(None),
+            whole: Cell::new(false),
         })
     }
 
@@ -151,6 +163,11 @@ impl Upload {
         self.waits_for_client.get()
     }
 
+    /// Whether the origin's connection has all of the content.
+    pub(in crate::http) fn is_whole(&self) -> bool {
+        self.whole.get()
+    }
+
     /// Changes whenever content moves.
     pub(in crate::http) fn progress(&self) -> u64 {
         self.parts.get()
@@ -177,6 +194,11 @@ impl Upload {
 impl Source {
     fn is_end_stream(&self) -> bool {
         self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// Whether nothing comes after kept part number `next`.
+    fn is_sent(&self, next: usize) -> bool {
+        next >= self.kept.parts.len() && self.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -267,9 +289,11 @@ impl Body for RequestBody {
         let mut source = upload.source.borrow_mut();
         let source = &mut *source;
         if let Some(part) = source.kept.parts.get(this.next) {
+            let frame = part.frame();
             this.next += 1;
             upload.passed();
-            return Poll::Ready(Some(Ok(part.frame())));
+            upload.whole.set(source.is_sent(this.next));
+            return Poll::Ready(Some(Ok(frame)));
         }
         let Some(incoming) = &mut source.incoming else {
             return Poll::Ready(None);
@@ -278,7 +302,10 @@ impl Body for RequestBody {
         upload.waits_for_client.set(polled.is_pending());
         let outcome = match polled {
             Poll::Pending => {
-                std::task::ready!(this.silent.poll_waiting(context));
+                if this.silent.poll_waiting(context).is_pending() {
+                    source.pace.waits(clock::now);
+                    return Poll::Pending;
+                }
                 return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTimeout))));
             }
             Poll::Ready(outcome) => outcome,
@@ -286,6 +313,7 @@ impl Body for RequestBody {
         this.silent.progressed();
         let Some(outcome) = outcome else {
             source.incoming = None;
+            upload.whole.set(true);
             return Poll::Ready(None);
         };
         let Ok(mut frame) = outcome else {
@@ -293,6 +321,9 @@ impl Body for RequestBody {
         };
         upload.passed();
         if let Some(data) = frame.data_ref() {
+            if source.pace.arrived(data.len(), clock::now) == Speed::TooSlow {
+                return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTimeout))));
+            }
             match source.left.checked_sub(data.len() as u64) {
                 Some(left) => source.left = left,
                 None => {
@@ -304,12 +335,12 @@ impl Body for RequestBody {
         }
         source.kept.push(&frame);
         this.next = source.kept.parts.len();
+        upload.whole.set(source.is_sent(this.next));
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        let source = self.upload.source.borrow();
-        self.next >= source.kept.parts.len() && source.is_end_stream()
+        self.upload.source.borrow().is_sent(self.next) && self.upload.fault().is_none()
     }
 
     /// Exact when the client declared a length: then the origin gets that `Content-Length`, else chunks.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::BoxError;
+use super::{BoxError, Encoding};
 use crate::cache::StoredResponse;
 use crate::http::cached::Fill;
 use crate::http::fields;
@@ -21,13 +21,15 @@ use crate::net::Stall;
 /// request and frees what it held.
 pub(in crate::http) struct ResponseBody {
     content: Content,
+    /// The content coding it is put in, if any.
+    encoding: Option<Box<Encoding>>,
     /// `None`: who follows the response keeps the books.
     served: Option<Served>,
 }
 
 enum Content {
     Empty,
-    Text(&'static str),
+    Own(Bytes),
     Stored {
         response: Arc<StoredResponse>,
         next: usize,
@@ -56,13 +58,17 @@ impl ResponseBody {
     pub(in crate::http) fn handed_over() -> Self {
         Self {
             content: Content::Empty,
+            encoding: None,
             served: None,
         }
     }
 
-    /// A text of weir's own.
-    pub(in crate::http) fn text(text: &'static str, served: Served) -> Self {
-        Self::of(Content::Text(text), served)
+    /// Content of weir's own.
+    pub(in crate::http) fn own(content: Bytes, served: Served) -> Self {
+        if content.is_empty() {
+            return Self::empty(served);
+        }
+        Self::of(Content::Own(content), served)
     }
 
     /// Content from the cache, `length` bytes in all.
@@ -88,9 +94,17 @@ impl ResponseBody {
         Self::of(Content::Origin(content), served)
     }
 
+    /// Puts the content in a coding, unless there is none.
+    pub(in crate::http) fn encode(&mut self, encoding: Encoding) {
+        if !self.is_end_stream() {
+            self.encoding = Some(Box::new(encoding));
+        }
+    }
+
     fn of(content: Content, served: Served) -> Self {
         let mut body = Self {
             content,
+            encoding: None,
             served: Some(served),
         };
         if body.is_end_stream() {
@@ -197,24 +211,9 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let polled = match &mut this.content {
-            Content::Empty => Poll::Ready(None),
-            Content::Text(text) => {
-                let frame = Frame::data(Bytes::from_static(text.as_bytes()));
-                this.content = Content::Empty;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Content::Stored {
-                response,
-                next,
-                left,
-            } => {
-                let part = response.content.get(*next).cloned();
-                *next += 1;
-                *left -= part.as_ref().map_or(0, |part| part.len() as u64);
-                Poll::Ready(part.map(|part| Ok(Frame::data(part))))
-            }
-            Content::Origin(content) => content.poll_frame(context),
+        let polled = match &mut this.encoding {
+            Some(encoding) => poll_encoded(&mut this.content, encoding, context),
+            None => this.content.poll_frame(context),
         };
         let pending = polled.is_pending();
         this.note(|served| served.polled(pending));
@@ -233,20 +232,96 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Empty => true,
-            Content::Text(_) => false,
-            Content::Stored { left, .. } => *left == 0,
-            Content::Origin(content) => content.incoming.is_end_stream(),
+        match &self.encoding {
+            Some(encoding) => encoding.is_end_stream(),
+            None => self.content.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Empty => SizeHint::with_exact(0),
-            Content::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Content::Stored { left, .. } => SizeHint::with_exact(*left),
-            Content::Origin(content) => content.incoming.size_hint(),
+        match (&self.encoding, &self.content) {
+            (Some(_), _) => SizeHint::default(),
+            (None, Content::Empty) => SizeHint::with_exact(0),
+            (None, Content::Own(content)) => SizeHint::with_exact(content.len() as u64),
+            (None, Content::Stored { left, .. }) => SizeHint::with_exact(*left),
+            (None, Content::Origin(content)) => content.incoming.size_hint(),
         }
     }
 }
+
+impl Content {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Polled>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Own(content) => {
+                let frame = Frame::data(std::mem::take(content));
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Self::Stored {
+                response,
+                next,
+                left,
+            } => {
+                let part = response.content.get(*next).cloned();
+                *next += 1;
+                *left -= part.as_ref().map_or(0, |part| part.len() as u64);
+                Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+            }
+            Self::Origin(content) => content.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Own(_) => false,
+            Self::Stored { left, .. } => *left == 0,
+            Self::Origin(content) => content.incoming.is_end_stream(),
+        }
+    }
+}
+
+/// The next part of `content` in its coding. An error is passed on before anything that could look like an end.
+fn poll_encoded(
+    content: &mut Content,
+    encoding: &mut Encoding,
+    context: &mut Context<'_>,
+) -> Poll<Option<Polled>> {
+    loop {
+        if encoding.is_finished() {
+            return Poll::Ready(encoding.take_trailers().map(Ok));
+        }
+        let coded = match content.poll_frame(context) {
+            Poll::Pending => match encoding.flush() {
+                Ok(nothing) if nothing.is_empty() => return Poll::Pending,
+                flushed => flushed,
+            },
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+            Poll::Ready(None) => encoding.finish(None),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => encoding.push(&data).and_then(|coded| {
+                    if !content.is_end_stream() {
+                        return Ok(coded);
+                    }
+                    // At once, so that small content is one frame.
+                    let rest = encoding.finish(None)?;
+                    Ok(if coded.is_empty() {
+                        rest
+                    } else {
+                        [coded, rest].concat().into()
+                    })
+                }),
+                Err(trailers) => encoding.finish(Some(trailers)),
+            },
+        };
+        match coded {
+            Ok(nothing) if nothing.is_empty() => {}
+            Ok(coded) => return Poll::Ready(Some(Ok(Frame::data(coded)))),
+            Err(error) => return Poll::Ready(Some(Err(error.into()))),
+        }
+    }
+}
+
+/// What a body yields.
+type Polled = Result<Frame<Bytes>, BoxError>;

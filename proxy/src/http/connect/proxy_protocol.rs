@@ -17,6 +17,24 @@ pub(in crate::http) struct Ends {
     pub(in crate::http) weir: SocketAddr,
 }
 
+impl Ends {
+    /// Those of `client`, if it is another one than the peer: on whose behalf that connects. Its port is not known.
+    pub(in crate::http) fn of(self, client: IpAddr) -> Self {
+        if client == self.source() {
+            return self;
+        }
+        Self {
+            client: SocketAddr::new(client, 0),
+            ..self
+        }
+    }
+
+    /// Address of the client, IPv4 as such.
+    pub(in crate::http) fn source(self) -> IpAddr {
+        self.client.ip().to_canonical()
+    }
+}
+
 /// Says to a server that the connection is for a client with `ends`.
 pub(super) async fn announce(
     stream: &mut TcpStream,

@@ -1,10 +1,16 @@
 //! Fields on their way through: which end here, which are added (RFC 9110 §7.6, RFC 7239).
 
+mod forwarded;
+mod identity;
 mod relocate;
 mod request;
 mod response;
 
-pub(super) use request::{Client, Scheme, join_cookie_crumbs, to_origin, trailers_to_origin};
+pub(super) use forwarded::Told;
+pub(super) use identity::Certificate;
+pub(super) use request::{
+    Client, Scheme, is_withheld, join_cookie_crumbs, to_origin, trailers_to_origin,
+};
 pub(super) use response::{
     Origin, announce_trailers, to_client, trailers_to_client, varies_by_ours,
 };
@@ -31,6 +37,11 @@ fn remove_hop_by_hop(fields: &mut HeaderMap) {
     for name in &HOP_BY_HOP {
         fields.remove(name);
     }
+}
+
+/// Whether `Connection` nominates `name`.
+pub(super) fn nominates(fields: &HeaderMap, name: &HeaderName) -> bool {
+    tokens(fields, &CONNECTION).any(|token| token.eq_ignore_ascii_case(name.as_str()))
 }
 
 fn nominated(fields: &HeaderMap) -> Vec<HeaderName> {

@@ -6,11 +6,16 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, TE, TRAILER, VIA,
+};
 use http::{HeaderMap, HeaderValue, Version};
 
-use super::{remove_forbidden_trailers, remove_hop_by_hop, tokens};
+use super::forwarded::Told;
+use super::identity::Certificate;
+use super::{HOP_BY_HOP, remove_forbidden_trailers, remove_hop_by_hop, tokens};
 use crate::http::fault::Fault;
+use crate::route::CERTIFICATE_FIELDS;
 
 /// How the client reached weir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,30 +44,79 @@ impl Scheme {
     }
 }
 
-/// What the origin is told of the client; made once a connection.
+/// Who asks, and what the origin is told of it. Made once a connection, or, behind a hop that is trusted to say who asks,
+/// once a request.
 #[derive(Debug)]
 pub(in crate::http) struct Client {
-    /// How it reached weir.
+    /// Who is counted, limited and logged; IPv4 as such.
+    pub(in crate::http) address: IpAddr,
+    /// How it reached weir, or the first hop.
     pub(in crate::http) scheme: Scheme,
     /// `X-Forwarded-For`.
-    address: HeaderValue,
+    forwarded_for: HeaderValue,
     /// `for=…;proto=…` (RFC 7239 §4).
     forwarded: String,
+    /// `X-Forwarded-Host`, if it is not what weir was asked for.
+    forwarded_host: Option<HeaderValue>,
+    /// `X-Request-Id` of a trusted hop.
+    pub(in crate::http) request_id: Option<HeaderValue>,
+    /// Shown in the TLS handshake and verified.
+    certificate: Option<Certificate>,
 }
 
 impl Client {
     pub(in crate::http) fn new(address: IpAddr, scheme: Scheme) -> Self {
         let address = address.to_canonical();
-        let node = match address {
-            IpAddr::V4(v4) => v4.to_string(),
-            // RFC 7239 §6: brackets, and quotes because a colon is no token character.
-            IpAddr::V6(v6) => format!("\"[{v6}]\""),
-        };
         Self {
+            address,
             scheme,
-            address: HeaderValue::from_str(&address.to_string())
-                .expect("invariant: an address is ASCII"),
-            forwarded: format!("for={node};proto={}", scheme.as_str()),
+            forwarded_for: ascii(&address.to_string()),
+            forwarded: format!("for={};proto={}", node(address), scheme.as_str()),
+            forwarded_host: None,
+            request_id: None,
+            certificate: None,
+        }
+    }
+
+    /// The client of one request on the connection of this hop, as the hop tells. What it does not believe itself is left
+    /// out, so that the leftmost address is the client's.
+    pub(in crate::http) fn behind(&self, told: Told) -> Self {
+        let mut forwarded = String::new();
+        let (last, others) = told.path.split_last().expect("invariant: never empty");
+        for (at, address) in others.iter().enumerate() {
+            let _infallible = write!(forwarded, "for={}", node(*address));
+            if let (0, Some(scheme)) = (at, told.scheme) {
+                let _infallible = write!(forwarded, ";proto={}", scheme.as_str());
+            }
+            if let (0, Some(host)) = (at, told.host.as_ref().and_then(|host| host.to_str().ok())) {
+                // Checked: no quote or backslash.
+                let _infallible = write!(forwarded, ";host=\"{host}\"");
+            }
+            forwarded.push_str(", ");
+        }
+        let _infallible = write!(
+            forwarded,
+            "for={};proto={}",
+            node(*last),
+            self.scheme.as_str()
+        );
+        let path: Vec<_> = told.path.iter().map(ToString::to_string).collect();
+        Self {
+            address: told.path[0],
+            scheme: told.scheme.unwrap_or(self.scheme),
+            forwarded_for: ascii(&path.join(", ")),
+            forwarded,
+            forwarded_host: told.host,
+            request_id: told.request_id,
+            certificate: self.certificate.clone(),
+        }
+    }
+
+    /// Which has shown `certificate`.
+    pub(in crate::http) fn with_certificate(self, certificate: Option<Certificate>) -> Self {
+        Self {
+            certificate,
+            ..self
         }
     }
 }
@@ -81,10 +135,13 @@ pub(in crate::http) fn to_origin(
     }
     let wants_trailers = tokens(fields, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     remove_hop_by_hop(fields);
-    for name in &UNTRUSTED {
+    for name in UNTRUSTED.iter().chain(&CERTIFICATE_FIELDS) {
         fields.remove(name);
     }
     remove_underscored(fields);
+    if let Some(certificate) = &client.certificate {
+        certificate.insert(fields);
+    }
     fields.insert(HOST, authority.clone());
     if wants_trailers {
         // RFC 9110 §10.1.4: a sender of TE nominates it.
@@ -92,15 +149,25 @@ pub(in crate::http) fn to_origin(
         fields.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     fields.insert(FORWARDED, forwarded(client, authority));
-    fields.insert(X_FORWARDED_FOR, client.address.clone());
+    fields.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
     fields.insert(
         X_FORWARDED_PROTO,
         HeaderValue::from_static(client.scheme.as_str()),
     );
-    fields.insert(X_FORWARDED_HOST, authority.clone());
+    let host = client.forwarded_host.as_ref().unwrap_or(authority);
+    fields.insert(X_FORWARDED_HOST, host.clone());
     fields.insert(X_REQUEST_ID, request_id);
     fields.append(VIA, via(version));
     Ok(())
+}
+
+/// Whether the origin never gets a client's field of this name, whatever else is kept of the request.
+pub(in crate::http) fn is_withheld(name: &HeaderName) -> bool {
+    UNTRUSTED.contains(name)
+        || CERTIFICATE_FIELDS.contains(name)
+        || HOP_BY_HOP.contains(name)
+        || OURS.contains(name)
+        || name.as_str().contains('_')
 }
 
 /// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` for compression; HTTP/1.1 must see one line.
@@ -124,15 +191,28 @@ pub(in crate::http) fn join_cookie_crumbs(fields: &mut HeaderMap) {
 /// Removes from a request's trailers what the origin must not see there.
 pub(in crate::http) fn trailers_to_origin(trailers: &mut HeaderMap) {
     remove_forbidden_trailers(trailers);
-    for name in UNTRUSTED
-        .iter()
-        .chain(&[X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST])
-    {
+    for name in UNTRUSTED.iter().chain(&CERTIFICATE_FIELDS).chain(&[
+        X_FORWARDED_FOR,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_HOST,
+    ]) {
         trailers.remove(name);
     }
     remove_underscored(trailers);
     trailers.remove(X_REQUEST_ID);
     trailers.remove(TRAILER);
+}
+
+/// RFC 7239 §6: IPv6 in brackets, and in quotes because a colon is no token character.
+fn node(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("\"[{v6}]\""),
+    }
+}
+
+fn ascii(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("invariant: addresses are ASCII")
 }
 
 fn forwarded(client: &Client, authority: &HeaderValue) -> HeaderValue {
@@ -200,9 +280,22 @@ fn remove_underscored(fields: &mut HeaderMap) {
 }
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What weir itself says to origins.
+const OURS: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    FORWARDED,
+    HOST,
+    VIA,
+    X_FORWARDED_FOR,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PROTO,
+    X_REQUEST_ID,
+];
 
 /// Fields that origins believe to come from their proxy: they change who the client seems to be, or which resource or
 /// method is meant after the routes have judged it. The ones we set ourselves are replaced, not listed.

@@ -3,6 +3,7 @@
 use http::header::{CONTENT_TYPE, FORWARDED, HeaderName, SERVER, TRAILER, VARY, VIA};
 use http::{HeaderMap, HeaderValue, Version};
 
+use super::identity::{ALTERNATIVE_NAMES, FINGERPRINT, SUBJECT};
 use super::relocate::relocate;
 use super::request::{X_FORWARDED_FOR, X_REQUEST_ID};
 use super::{
@@ -97,7 +98,15 @@ const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_WEIR_ORIGIN: HeaderName = HeaderName::from_static("x-weir-origin");
 
 /// Request fields that weir sets by more than scheme and host.
-const OURS: [HeaderName; 4] = [FORWARDED, X_FORWARDED_FOR, X_REQUEST_ID, VIA];
+const OURS: [HeaderName; 7] = [
+    FORWARDED,
+    X_FORWARDED_FOR,
+    X_REQUEST_ID,
+    VIA,
+    SUBJECT,
+    ALTERNATIVE_NAMES,
+    FINGERPRINT,
+];
 
 /// Fields by which origins name themselves or their software.
 const IDENTITY: [HeaderName; 13] = [

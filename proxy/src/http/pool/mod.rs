@@ -95,6 +95,7 @@ pub(super) struct Lease {
     /// The request that it is on loan for, as the balancer counts it: until its response is over.
     pub(super) in_flight: Option<InFlight>,
     pool: Rc<Pool>,
+    is_spent: bool,
 }
 
 pub(super) enum Link {
@@ -222,6 +223,7 @@ impl Pool {
             server,
             in_flight: None,
             pool: Rc::clone(self),
+            is_spent: false,
         }
     }
 
@@ -357,9 +359,16 @@ impl Lease {
         matches!(self.link, Link::Http2(_))
     }
 
+    /// The origin answered before it had the whole request: what it makes of the rest, it may answer, too. So an HTTP/1.1
+    /// connection is for no other request.
+    pub(super) fn spend(&mut self) {
+        self.is_spent = true;
+    }
+
     /// Keeps the connection for the next request: the exchange ended whole.
     pub(super) fn give_back(self) {
         if let Link::Http1(link) = self.link
+            && !self.is_spent
             && link.is_usable(clock::now())
         {
             self.pool.put(link, self.server);

@@ -22,9 +22,11 @@ use super::{Context, Counters};
 use crate::balance::{Picker, Tried, Wish};
 use crate::cache::Store;
 use crate::clock;
+use crate::detect::Event;
 use crate::http::pool::Pool;
+use crate::http::server::Listener;
 use crate::http::{Site, Upgrades};
-use crate::net::Admission;
+use crate::net::Refused;
 use crate::telemetry::AccessLog;
 
 /// One worker's state.
@@ -34,13 +36,12 @@ pub(in crate::http) struct Worker {
     pub(in crate::http) access: AccessLog,
     pub(in crate::http) upgrades: Arc<Upgrades>,
     pub(in crate::http) counters: Arc<Counters>,
-    pub(super) admission: Arc<Admission>,
     index: usize,
     site: Arc<ArcSwap<Site>>,
     view: RefCell<Rc<View>>,
     reports: Rc<Reports>,
     drain_since: Cell<Option<Instant>>,
-    /// Connections to wake when the drain begins, by number.
+    /// Connections to wake when the drain begins or their listener is retired, by number.
     wakers: RefCell<HashMap<u64, Waker, foldhash::fast::RandomState>>,
     next_number: Cell<u64>,
     open: Cell<usize>,
@@ -48,6 +49,8 @@ pub(in crate::http) struct Worker {
     quiet: Notify,
     /// Bytes of responses on their way into the store.
     filling: Cell<u64>,
+    /// Responses that are being put in a content coding.
+    encoding: Cell<usize>,
     request_ids: Cell<u64>,
     request_id_seed: u64,
     date: RefCell<Dated>,
@@ -90,7 +93,6 @@ impl Worker {
             access: context.access,
             upgrades: context.upgrades,
             counters: context.counters,
-            admission: context.admission,
             index: context.index,
             view: RefCell::new(Rc::new(View::new(site, context.index))),
             site: context.site,
@@ -101,6 +103,7 @@ impl Worker {
             open: Cell::new(0),
             quiet: Notify::new(),
             filling: Cell::new(0),
+            encoding: Cell::new(0),
             request_ids: Cell::new(0),
             request_id_seed: seed.finish(),
             date: RefCell::new(Dated::at(clock::wall())),
@@ -118,12 +121,15 @@ impl Worker {
         Rc::clone(&view)
     }
 
-    /// Counts a decided response and tells detection.
-    pub(in crate::http) fn count(&self, client: IpAddr, path: &str, status: StatusCode) {
+    /// Counts a decided response.
+    pub(in crate::http) fn count(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         add(&self.counters.responses[class]);
-        self.reports
-            .add(&self.view().site.rules, client, path, status);
+    }
+
+    /// Tells detection what `client` did.
+    pub(in crate::http) fn tell(&self, client: IpAddr, event: &Event<'_>) {
+        self.reports.add(&self.view().site.rules, client, event);
     }
 
     /// Sends what was counted but not yet reported.
@@ -169,6 +175,37 @@ impl Worker {
         self.filling.set(self.filling.get() - bytes);
     }
 
+    /// Counts a response that is put in a content coding, if there may be one more.
+    pub(in crate::http) fn encoding_began(&self) -> bool {
+        let room = self.encoding.get() < ENCODING_MAX;
+        if room {
+            self.encoding.set(self.encoding.get() + 1);
+        }
+        room
+    }
+
+    /// Uncounts it.
+    pub(in crate::http) fn encoding_ended(&self) {
+        self.encoding.set(self.encoding.get() - 1);
+    }
+
+    /// 0-based number.
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// A connection was not let in.
+    pub(in crate::http) fn refused(&self, client: IpAddr, why: Refused) {
+        add(&self.counters.refused);
+        tracing::debug!(%client, ?why, "connection refused");
+    }
+
+    /// Asks the connections of `listener` to go, after what is in flight.
+    pub(super) fn retire(&self, listener: &Listener) {
+        listener.retired.set(Some(clock::now()));
+        self.wake_all();
+    }
+
     /// When the drain began, if it has.
     pub(in crate::http) fn drain_since(&self) -> Option<Instant> {
         self.drain_since.get()
@@ -177,8 +214,12 @@ impl Worker {
     /// Begins the drain.
     pub(super) fn drain(&self) {
         self.drain_since.set(Some(clock::now()));
-        for (_, waker) in self.wakers.borrow_mut().drain() {
-            waker.wake();
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        for waker in self.wakers.borrow().values() {
+            waker.wake_by_ref();
         }
     }
 
@@ -295,5 +336,7 @@ fn spread(number: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// Responses being put in a content coding, per worker: up to 1.5 MiB each. Further ones go out as they are.
+const ENCODING_MAX: usize = 256;
 /// Responses on their way into the store, per worker, unless a single one may be larger.
 const FILLING_BYTES_MAX: u64 = 64 << 20;

@@ -4,6 +4,7 @@ mod accept;
 mod local;
 mod reports;
 
+use accept::Accepting;
 pub(super) use local::{View, Worker, add};
 
 use std::io;
@@ -14,26 +15,23 @@ use std::sync::mpsc::SyncSender;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::LocalSet;
 
 use super::Site;
-use super::server::Listener;
 use crate::detect::Source;
 
 /// What a worker is made of. Everything shared is immutable, a sharded store or atomics.
 pub struct Context {
     /// 0-based number of the worker.
     pub index: usize,
-    /// Listening sockets of this worker (SO_REUSEPORT, non-blocking) with their settings.
-    pub listeners: Vec<(std::net::TcpListener, Arc<crate::net::ListenSettings>)>,
+    /// What to listen on, as it is now.
+    pub listeners: watch::Receiver<Vec<Arc<crate::net::Listener>>>,
     /// The current site.
     pub site: Arc<ArcSwap<Site>>,
-    /// The current TLS settings (certificates by name); `None` when no listener speaks TLS.
-    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    /// Certificates and what else TLS needs, as they are now.
+    pub credentials: Arc<ArcSwap<crate::tls::Credentials>>,
     /// The cache, shared by all workers.
     pub store: Arc<crate::cache::Store>,
-    /// Connections per listener and source, over all workers.
-    pub admission: Arc<crate::net::Admission>,
     /// Upgrades of all workers.
     pub upgrades: Arc<super::Upgrades>,
     /// What detection is told; bounded. A full channel loses the report, counted in `counters.reports_lost`.
@@ -97,21 +95,24 @@ pub fn run(context: Context) -> io::Result<()> {
     outcome
 }
 
-async fn serve(mut context: Context) -> io::Result<()> {
-    let listeners = std::mem::take(&mut context.listeners);
+async fn serve(context: Context) -> io::Result<()> {
+    let mut listeners = context.listeners.clone();
     let mut stop = context.stop.clone();
-    let tls = context.tls.clone();
+    let credentials = Arc::clone(&context.credentials);
     let worker = Rc::new(Worker::new(context));
-    let mut accepting = JoinSet::new();
-    for (number, (socket, settings)) in listeners.into_iter().enumerate() {
-        let listener = Rc::new(Listener::new(settings, tls.as_ref())?);
-        let socket = tokio::net::TcpListener::from_std(socket)?;
-        let accept = accept::run(Rc::clone(&worker), number, socket, listener, stop.clone());
-        accepting.spawn_local(accept);
-    }
-    // A closed channel means that nobody is left to serve for.
-    let stopped = stop.wait_for(|stop| *stop != Stop::Run).await;
-    let how = stopped.map_or(Stop::Now, |how| *how);
+    let mut accepting = Accepting::new(&worker, credentials, stop.clone());
+    let how = loop {
+        let wanted = listeners.borrow_and_update().clone();
+        accepting.settle(&wanted)?;
+        tokio::select! {
+            biased;
+            // A closed channel means that nobody is left to serve for.
+            stopped = stop.wait_for(|stop| *stop != Stop::Run) => {
+                break stopped.map_or(Stop::Now, |how| *how);
+            }
+            Ok(()) = listeners.changed() => {}
+        }
+    };
     if how == Stop::Drain {
         worker.drain();
         tokio::select! {
@@ -125,7 +126,7 @@ async fn serve(mut context: Context) -> io::Result<()> {
 }
 
 /// Waits until what was accepted is served.
-async fn drained(worker: &Worker, accepting: &mut JoinSet<()>) {
-    while accepting.join_next().await.is_some() {}
+async fn drained(worker: &Worker, accepting: &mut Accepting) {
+    accepting.ended().await;
     worker.idle().await;
 }

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use http::StatusCode;
-
 use super::{Counters, Report, add};
 use crate::detect::{Batch, Event, Rules, Source};
 
@@ -37,21 +35,11 @@ impl Reports {
         }
     }
 
-    /// Counts a response for every rule that wants it. The first hit of a batch starts the clock of its report, so that
+    /// Counts an event for every rule that wants it. The first hit of a batch starts the clock of its report, so that
     /// an idle worker is never woken for nothing.
-    pub(super) fn add(
-        self: &Rc<Self>,
-        rules: &Rules,
-        client: IpAddr,
-        path: &str,
-        status: StatusCode,
-    ) {
-        let event = Event {
-            path,
-            status: status.as_u16(),
-        };
+    pub(super) fn add(self: &Rc<Self>, rules: &Rules, client: IpAddr, event: &Event<'_>) {
         let mut batch = self.batch.borrow_mut();
-        for rule in rules.matching(&event) {
+        for rule in rules.matching(event) {
             batch.add(rule, Source::of(client));
         }
         if !batch.is_empty() && !self.scheduled.replace(true) {
