@@ -13,7 +13,7 @@ pub const SETTINGS: &str = "SETTINGS";
 pub const SOURCES: &str = "SOURCES";
 /// `LruHashMap<[u8; 8], PrefixState>` by [`prefix_key`](crate::addr::prefix_key): IPv4 /24 and IPv6 /48.
 pub const PREFIXES: &str = "PREFIXES";
-/// `Array<u32>` of [`CELLS`](crate::source::sketch::CELLS): which sources and prefixes are heavy, or have a state.
+/// `Array<[u32; 2]>` of half as many as there are [`CELLS`](crate::source::sketch::CELLS): which sources and prefixes are heavy, or have a state.
 pub const SKETCH: &str = "SKETCH";
 /// `PerCpuArray<CpuState>` of one.
 pub const CPU: &str = "CPU";
@@ -76,15 +76,17 @@ pub const MAX_INTERFACES: u32 = 64;
 pub const SAMPLES_BYTES: u32 = 256 * 1024;
 /// Default capacity of the source map; `[shield.tables] sources`. 1,000,000 × 120 B + 16 MiB = 130 MiB, taken at once.
 pub const DEFAULT_SOURCES: u32 = 1_000_000;
-/// Default capacity of each exact blocklist map; `[shield.tables] blocks`. Taken at once: IPv4 1,000,000 × 80 B + 16 MiB =
-/// 92 MiB, IPv6 1,000,000 × 88 B + 16 MiB = 100 MiB.
+/// Default capacity of each exact blocklist map; `[shield.tables] blocks`. Taken at once: IPv4 1,000,000 × 72 B + 16 MiB =
+/// 85 MiB, IPv6 1,000,000 × 80 B + 16 MiB = 92 MiB.
 pub const DEFAULT_BLOCKS: u32 = 1_000_000;
-/// Default capacity of each prefix map; `[shield.tables] prefixes`. Memory is taken only for entries present: at most
-/// 2 × 64 B (IPv4) or 2 × 96 B (IPv6) each.
+/// Default capacity of each map of blocked prefixes; `[shield.tables] prefixes`. Those of the allowlist have half of it.
+/// Memory is taken only for entries present: at most 2 × 64 B each.
 pub const DEFAULT_PREFIXES: u32 = 65_536;
-/// Capacity of the `NOTES` map: 65,536 × about 160 B = 10 MiB if every entry has words of its own; memory is taken only
-/// for notes present.
-pub const NOTES_MAX: u32 = 65_536;
-/// Capacity of the `OWN` map: 65,536 × 16 B = 1 MiB, and 80 B for each address present, 6 MiB in all. More addresses than
+/// Capacity of the `NOTES` map: 16,384 × 16 B = 256 KiB, and 144 B for each note present, 2.5 MiB in all. Half as many as
+/// an entry can name, so that a free number is soon found.
+pub const NOTES_MAX: u32 = 16_384;
+/// Capacity of the `OWN` map: 32,768 × 16 B = 512 KiB, and 80 B for each address present, 3 MiB in all. More addresses than
 /// that are left out, and packets from and to them judged as if they were somebody else's.
-pub const OWN_MAX: u32 = 65_536;
+pub const OWN_MAX: u32 = 32_768;
+
+const _: () = assert!(NOTES_MAX <= crate::entry::NOTE_MAX / 2 + 1);

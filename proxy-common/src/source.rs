@@ -124,8 +124,8 @@ const fn both(now: Tick) -> u64 {
     now as u64 | (now as u64) << 32
 }
 
-/// Sketch cells of 4 bytes: a row of 2^18 for the sources, a second one, and 2^16 pairs for the prefixes. 2.5 MiB; an array
-/// map takes 8 bytes an element, so 5 MiB.
+/// Sketch cells of 4 bytes: a row of 2^18 for the sources, a second one, and 2^16 pairs for the prefixes. 2.5 MiB: two
+/// lie in an element of the map, as an array takes 8 bytes for one at least.
 pub mod sketch {
     /// log2 of the cells of a source row.
     pub const ROW_LOG2: u32 = 18;

@@ -56,7 +56,7 @@ static SOURCES: LruHashMap<u64, SourceState> = LruHashMap::with_max_entries(DEFA
 static PREFIXES: LruHashMap<u64, PrefixState> =
     LruHashMap::with_max_entries(DEFAULT_SOURCES / 16, 0);
 #[map]
-static SKETCH: Array<u32> = Array::with_max_entries(CELLS, 0);
+static SKETCH: Array<[u32; 2]> = Array::with_max_entries(CELLS / 2, 0);
 #[map]
 static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
 #[map]
@@ -172,7 +172,11 @@ pub(crate) fn pressure() -> Option<Shared<'static, Pressure>> {
 /// A cell of the sketch.
 #[inline(always)]
 pub(crate) fn cell(index: u32) -> Option<Shared<'static, u32>> {
-    shared(SKETCH.get_ptr_mut(index))
+    let pair = SKETCH.get_ptr_mut(index / 2)?;
+    // SAFETY: one of the two cells of a live element.
+    shared(Some(unsafe {
+        pair.cast::<u32>().add((index & 1) as usize)
+    }))
 }
 
 /// Room for a sample, if the ring has any. The record is uninitialised: every byte has to be written before it is

@@ -131,10 +131,10 @@ macro_rules! fields {
 }
 
 fields!(Entry {
-    /// [`Entry::expiry_and_len`]
-    expiry_and_len: u64,
-    /// [`Entry::hits`]
-    hits: u64,
+    /// [`Entry::expiry_and_added`]
+    expiry_and_added: u64,
+    /// [`Entry::hits_note_and_len`]
+    hits_note_and_len: u64,
 });
 
 fields!(SourceState {

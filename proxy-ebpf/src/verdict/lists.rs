@@ -145,7 +145,7 @@ fn hit(entry: Option<Shared<'_, Entry>>) -> Listed {
     match entry {
         None => Listed::No,
         Some(entry) => {
-            entry.hits().add(1);
+            entry.hits_note_and_len().add(Entry::HIT);
             Listed::Blocked
         }
     }
@@ -204,7 +204,7 @@ fn blocked6<'w, W: World>(
 
 #[inline(always)]
 fn live<'w, W: World>(world: &W, entry: Option<Shared<'w, Entry>>) -> Option<Shared<'w, Entry>> {
-    entry.filter(|entry| has_effect(world, split(entry.expiry_and_len().read()).0))
+    entry.filter(|entry| has_effect(world, expires_ns(*entry)))
 }
 
 /// Whether an entry that ends at `expires_ns` has an effect now. Most have no end, and need no clock.
@@ -224,12 +224,11 @@ fn covering<'w, W: World>(
     let mut prefix_len = address_len;
     for _ in 0..opaque(NESTED_EXPIRED + 1) {
         let entry = lookup(prefix_len)?;
-        let (expires_ns, entry_len) = split(entry.expiry_and_len().read());
-        if has_effect(world, expires_ns) {
+        if has_effect(world, expires_ns(entry)) {
             return Some(entry);
         }
         // An entry whose length is 0, or not below the one just tried (a foreign writer), leaves nothing to look for.
-        let shorter = entry_len.checked_sub(1)?;
+        let shorter = entry_len(entry).checked_sub(1)?;
         if shorter >= prefix_len {
             return None;
         }
@@ -238,16 +237,24 @@ fn covering<'w, W: World>(
     None
 }
 
-/// [`Entry::expires_ns`] and [`Entry::prefix_len`].
+/// [`Entry::expires_ns`], without a look at the other word.
 #[inline(always)]
-fn split(expiry_and_len: u64) -> (u64, u32) {
+fn expires_ns(entry: Shared<'_, Entry>) -> u64 {
     let entry = Entry {
-        expiry_and_len,
-        hits: 0,
-        added_epoch: 0,
-        note: 0,
+        expiry_and_added: entry.expiry_and_added().read(),
+        hits_note_and_len: 0,
     };
-    (entry.expires_ns(), u32::from(entry.prefix_len()))
+    entry.expires_ns()
+}
+
+/// [`Entry::prefix_len`], without a look at the other word.
+#[inline(always)]
+fn entry_len(entry: Shared<'_, Entry>) -> u32 {
+    let entry = Entry {
+        expiry_and_added: 0,
+        hits_note_and_len: entry.hits_note_and_len().read(),
+    };
+    u32::from(entry.prefix_len())
 }
 
 #[inline(always)]

@@ -137,6 +137,13 @@ pub struct Tables {
     pub sources: u32,
     /// Exact blocked addresses, per address family. 1,024 to 16,777,216.
     pub blocks: u32,
-    /// Prefixes per list and address family. 64 to 1,048,576.
+    /// Blocked prefixes, per address family. 64 to 1,048,576.
     pub prefixes: u32,
+}
+
+impl Tables {
+    /// Allowed addresses and prefixes, per address family: an allowlist is the shorter list.
+    pub const fn allowed_prefixes(&self) -> u32 {
+        self.prefixes.div_ceil(2)
+    }
 }

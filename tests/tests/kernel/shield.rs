@@ -61,7 +61,7 @@ pub(crate) struct Shield {
     totals: PerCpuArray<MapData, Totals>,
     sources: HashMap<MapData, [u8; 8], SourceState>,
     prefixes: HashMap<MapData, [u8; 8], PrefixState>,
-    sketch: Array<MapData, u32>,
+    sketch: Array<MapData, [u32; 2]>,
     sketch_fd: OwnedFd,
     cpu: PerCpuArray<MapData, CpuState>,
     pressure: Array<MapData, Pressure>,
@@ -286,17 +286,17 @@ impl Shield {
 
     /// A cell of the sketch.
     pub(crate) fn cell(&self, index: u32) -> u32 {
-        self.sketch.get(&index, 0).expect("the sketch has the cell")
+        let pair = self.sketch.get(&(index / 2), 0);
+        pair.expect("the sketch has the cell")[(index & 1) as usize]
     }
 
     /// Every cell of the sketch that is not 0.
     pub(crate) fn cells_in_use(&self) -> Vec<(u32, u32)> {
         let mut cells = Vec::new();
-        let all = CELLS as usize;
-        batch::walk(self.sketch_fd.as_fd(), (0_u32, 0_u32), all, |cell, bits| {
-            if bits != 0 {
-                cells.push((cell, bits));
-            }
+        let (any, all) = ((0_u32, [0_u32; 2]), CELLS as usize / 2);
+        batch::walk(self.sketch_fd.as_fd(), any, all, |pair, bits| {
+            let pair = (pair * 2..).zip(bits);
+            cells.extend(pair.filter(|(_, bits)| *bits != 0));
         })
         .expect("the sketch can be read");
         cells
@@ -314,13 +314,18 @@ impl Shield {
         self.pressure.get(&0, 0).expect("PRESSURE has an element")
     }
 
-    /// Forgets everything that packets left behind, these cells of the sketch among it.
+    /// Forgets everything that packets left behind, these cells of the sketch among it, and those beside them.
     pub(crate) fn forget(&mut self, cells: impl IntoIterator<Item = u32>) {
         clear(&mut self.sources);
         clear(&mut self.prefixes);
-        let cells: Vec<u32> = cells.into_iter().collect();
-        batch::update(self.sketch_fd.as_fd(), &cells, &vec![0_u32; cells.len()])
-            .expect("the cells exist");
+        let mut pairs: Vec<u32> = cells.into_iter().map(|cell| cell / 2).collect();
+        pairs.dedup();
+        batch::update(
+            self.sketch_fd.as_fd(),
+            &pairs,
+            &vec![[0_u32; 2]; pairs.len()],
+        )
+        .expect("the cells exist");
         self.cpu
             .set(0, on_all_cpus(CpuState::default()), 0)
             .expect("CPU has an element");

@@ -56,7 +56,7 @@ fn pre_tests_that_promise_nothing_change_no_verdict() {
                 pair.run(&step.frame);
             }
             let memory = pair.memory_of_kernel();
-            let hits: Vec<u64> = memory.entries.iter().map(|entry| entry.hits).collect();
+            let hits: Vec<u64> = memory.entries.iter().map(|entry| entry.hits()).collect();
             memories.push((memory.totals, hits));
         }
         assert!(memories[0] == memories[1], "{}", case.description);

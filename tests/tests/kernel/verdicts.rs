@@ -211,7 +211,7 @@ fn expect_sources(kernel: &Memory, case: &Case) -> Result<(), String> {
 }
 
 fn expect_hits(kernel: &Memory, case: &Case) -> Result<(), String> {
-    let hits: Vec<u64> = kernel.entries.iter().map(|entry| entry.hits).collect();
+    let hits: Vec<u64> = kernel.entries.iter().map(|entry| entry.hits()).collect();
     let blocked = case
         .steps
         .iter()

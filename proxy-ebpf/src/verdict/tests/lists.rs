@@ -26,7 +26,10 @@ fn every_list_blocks_alone_and_counts_its_hits() {
         let (world, settings) = listing(&[rule]);
         for hits in 1..=3 {
             assert_eq!(outcome_of(&world, &settings, &frame), BLOCKED, "/{len}");
-            assert_eq!(world.lists.entry(&rule).map(|entry| entry.hits), Some(hits));
+            assert_eq!(
+                world.lists.entry(&rule).map(|entry| entry.hits()),
+                Some(hits)
+            );
         }
         assert_eq!(world.sources.all(), [], "a blocked source has no state");
     }
@@ -46,13 +49,15 @@ fn allow_beats_block() {
 
 #[test]
 fn an_entry_ends_at_its_expiry() {
-    // Ends are kept to 256 ns.
-    let end = NOW_NS & !0xff;
+    // Ends are kept to 2^22 ns.
+    const TICK_NS: u64 = 1 << 22;
+    let end = NOW_NS.next_multiple_of(TICK_NS);
     for (expires_ns, live) in [
         (0, true),
-        (end + 256, true),
+        (end + TICK_NS, true),
+        (end + 1, true),
         (end, false),
-        (end - 256, false),
+        (end - TICK_NS, false),
         (1, false),
         (u64::MAX, true),
     ] {

@@ -56,31 +56,33 @@ fn not_everyone(network: IpNet) -> Result<(), Refusal> {
 }
 
 fn check_room(shield: &Table<'_>, allow: &[IpNet], block: &[IpNet], tables: &Tables) {
-    let mut entries: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
+    const PREFIXES: &str = "prefixes";
+    let mut entries: BTreeMap<(&str, &str), (u32, u32, &str)> = BTreeMap::new();
     for network in allow {
         let what = match network {
             IpNet::V4(_) => ("allow", "IPv4 prefixes"),
             IpNet::V6(_) => ("allow", "IPv6 prefixes"),
         };
-        entries.entry(what).or_insert((0, tables.prefixes)).0 += 1;
+        let none = (0, tables.allowed_prefixes(), PREFIXES);
+        entries.entry(what).or_insert(none).0 += 1;
     }
     for network in block {
         // One map each; see `weir_common::maps`.
-        let (what, room) = match (network, network.prefix_len()) {
-            (IpNet::V4(_), 32) => ("IPv4 addresses", tables.blocks),
-            (IpNet::V4(_), _) => ("IPv4 prefixes", tables.prefixes),
-            (IpNet::V6(_), 128 | 64) => ("IPv6 addresses and /64 prefixes", tables.blocks),
-            (IpNet::V6(_), _) => ("IPv6 prefixes", tables.prefixes),
+        let (what, is_exact) = match (network, network.prefix_len()) {
+            (IpNet::V4(_), 32) => ("IPv4 addresses", true),
+            (IpNet::V4(_), _) => ("IPv4 prefixes", false),
+            (IpNet::V6(_), 128 | 64) => ("IPv6 addresses and /64 prefixes", true),
+            (IpNet::V6(_), _) => ("IPv6 prefixes", false),
         };
-        entries.entry(("block", what)).or_insert((0, room)).0 += 1;
+        let none = if is_exact {
+            (0, tables.blocks, "blocks")
+        } else {
+            (0, tables.prefixes, PREFIXES)
+        };
+        entries.entry(("block", what)).or_insert(none).0 += 1;
     }
-    for ((list, what), (count, room)) in entries {
+    for ((list, what), (count, room, table)) in entries {
         if count > room {
-            let table = if room == tables.prefixes {
-                "prefixes"
-            } else {
-                "blocks"
-            };
             shield.refuse(Refusal::conflict(
                 format!("{list} has {count} {what}, and there is room for {room}"),
                 format!("raise shield.tables.{table}"),

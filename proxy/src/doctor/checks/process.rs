@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn more_addresses_than_the_shield_has_room_for_are_warned_of() {
         let mut facts = facts();
-        for (count, told) in [(1, false), (65_536, false), (65_537, true)] {
+        for (count, told) in [(1, false), (32_768, false), (32_769, true)] {
             facts.addresses = Ok(count);
             let found = all(&facts, "own-addresses");
             assert_eq!(!found.is_empty(), told, "{count}");

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use weir_common::entry::ORIGIN_BYTES;
-use weir_common::time::epoch;
 use weir_common::{Entry, Note, ShieldSettings, Text, bits};
 
 use super::super::pins::{Lock, PinDir};
@@ -131,7 +130,7 @@ impl Lists {
         let table = Table::of(list, network);
         let found = self.get(table, network)?;
         if let Some(found) = found {
-            let note = self.notes.read(found.note, &mut Read::default())?;
+            let note = self.notes.read(found.note(), &mut Read::default())?;
             if !replaces(new, &note, &found) {
                 return Ok(Inserted::Kept {
                     expires_ns: found.expires_ns(),
@@ -139,10 +138,8 @@ impl Lists {
                 });
             }
         }
-        let entry = Entry {
-            hits: found.map_or(0, |found| found.hits),
-            ..self.entry(lock, network, new)?
-        };
+        let hits = found.map_or(0, |found| found.hits());
+        let entry = self.entry(lock, network, new)?.with_hits(hits);
         self.set.bits.add(table, network, &settings)?;
         if settings.lists & table.bit() == 0 {
             let lists = settings.lists | table.bit();
@@ -191,7 +188,7 @@ impl Lists {
         sorted.dedup_by_key(|(network, _)| *network);
         let mut read = Read::default();
         let listed = sorted.into_iter().map(|(network, entry)| {
-            let note = self.notes.read(entry.note, &mut read)?;
+            let note = self.notes.read(entry.note(), &mut read)?;
             Ok(ListedEntry::new(list, network, &entry, &note))
         });
         listed.collect()
@@ -206,8 +203,8 @@ impl Lists {
         let mut hits = Vec::new();
         for table in tables {
             self.set.list(table).visit(&mut |network, entry| {
-                if entry.hits > 0 {
-                    hits.push((network, entry.hits, entry.added_ns()));
+                if entry.hits() > 0 {
+                    hits.push((network, entry.hits(), entry.added_ns()));
                 }
             })?;
         }
@@ -317,7 +314,7 @@ impl Lists {
         Ok(Entry::new(
             new.expires_ns,
             network.prefix_len(),
-            epoch(new.added_ns),
+            new.added_ns,
             self.number(lock, &new.note)?,
         ))
     }
@@ -330,7 +327,7 @@ impl ListedEntry {
             network,
             expires_ns: entry.expires_ns(),
             added_ns: entry.added_ns(),
-            hits: entry.hits,
+            hits: entry.hits(),
             origin: note.origin,
             reason: note.reason,
         }

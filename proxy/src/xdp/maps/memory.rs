@@ -100,15 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_tables_take_less_than_350_mebibytes_at_once() {
+    fn the_default_tables_take_less_than_350_mebibytes_when_all_are_full() {
         let maps = map_memory(&Tables {
             sources: DEFAULT_SOURCES,
             blocks: DEFAULT_BLOCKS,
             prefixes: DEFAULT_PREFIXES,
         });
         let sum = |bytes: fn(&MapMemory) -> u64| maps.iter().map(bytes).sum::<u64>() >> 20;
-        assert!(sum(|map| map.bytes) <= 350, "{maps:?}");
-        assert!(sum(|map| map.bytes_full) <= 400, "{maps:?}");
+        assert!(sum(|map| map.bytes_full) < 350, "{maps:?}");
         assert!(maps.iter().all(|map| map.bytes <= map.bytes_full));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap as Known, HashSet};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::maps::{HashMap, Map, MapData, MapError};
-use weir_common::entry::{ORIGIN_BYTES, REASON_BYTES};
+use weir_common::entry::{NOTE_MAX, ORIGIN_BYTES, REASON_BYTES};
 use weir_common::hash::mix;
 use weir_common::maps::{NOTES, NOTES_MAX};
 use weir_common::{Note, Text, batch};
@@ -43,7 +43,7 @@ impl Notes {
         for _ in 0..=NOTES_MAX {
             match self.find(number)? {
                 Some(found) if found == *note => return Ok(Some(number)),
-                Some(_) => number = number.wrapping_add(1).max(1),
+                Some(_) => number = number % NOTE_MAX + 1,
                 None => {
                     return match self.map.insert(number, note, 0) {
                         Ok(()) => Ok(Some(number)),
@@ -148,7 +148,7 @@ fn unknown() -> Note {
     note(Text::EMPTY, "")
 }
 
-/// Never 0, which means no note.
+/// 1 to [`NOTE_MAX`]: 0 means no note.
 fn first_number(note: &Note) -> u32 {
     let words = |text: &str, seed: u64| {
         text.as_bytes().chunks(8).fold(seed, |hash, chunk| {
@@ -162,7 +162,7 @@ fn first_number(note: &Note) -> u32 {
         words(note.origin.as_str(), ORIGIN_BYTES as u64),
     );
     let hash = mix(hash, REASON_BYTES as u64);
-    u32::try_from(hash >> 32).unwrap_or(1).max(1)
+    u32::try_from(hash >> 32).map_or(1, |hash| hash % NOTE_MAX + 1)
 }
 
 #[cfg(test)]
@@ -170,12 +170,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_words_have_equal_numbers_and_none_is_0() {
+    fn equal_words_have_equal_numbers_and_none_is_0_or_more_than_an_entry_holds() {
         let of = |origin, reason| first_number(&note(Text::truncated(origin), reason));
         assert_eq!(of("cli", "scan"), of("cli", "scan"));
         assert_ne!(of("cli", "scan"), of("cli", "scam"));
         assert_ne!(of("cli", ""), of("config", ""));
-        assert_ne!(of("", ""), 0);
+        for words in 0..1000 {
+            let note = note(Text::truncated("cli"), &words.to_string());
+            assert!((1..=NOTE_MAX).contains(&first_number(&note)));
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use foldhash::HashMap;
 use ipnet::IpNet;
 use weir_common::entry::is_live;
-use weir_common::time::epoch;
 use weir_common::{Entry, Note, ShieldSettings};
 
 use super::super::pins::Lock;
@@ -43,10 +42,10 @@ impl Lists {
             let new = wanted.entry(table.list());
             let mut there = There::of(wanted.of(table));
             map.visit(&mut |network, entry| {
-                let is_ours = ours.contains(&entry.note);
+                let is_ours = ours.contains(&entry.note());
                 match there.get_mut(&network) {
                     Some(there) if is_ours => *there = There::Ours,
-                    Some(there) if !replaces(&new, &notes.known(entry.note), &entry) => {
+                    Some(there) if !replaces(&new, &notes.known(entry.note()), &entry) => {
                         *there = There::Other;
                     }
                     None if is_ours => difference.leftover.push((table, network)),
@@ -93,7 +92,7 @@ impl Lists {
         let mut removed = 0;
         for (table, network) in &difference.leftover {
             let found = self.get(*table, network)?;
-            if found.is_some_and(|entry| ours.contains(&entry.note)) {
+            if found.is_some_and(|entry| ours.contains(&entry.note())) {
                 removed += usize::from(self.delete(*table, network)?);
             }
         }
@@ -186,10 +185,14 @@ impl Lists {
                 }
             }
             words.add(table, &network, settings.seed);
-            let added = epoch(entry.added_ns);
             adopted[table as usize].push((
                 network,
-                Entry::new(entry.expires_ns, network.prefix_len(), added, number),
+                Entry::new(
+                    entry.expires_ns,
+                    network.prefix_len(),
+                    entry.added_ns,
+                    number,
+                ),
             ));
         }
         words.fold(settings.exact_log2);
@@ -212,7 +215,7 @@ impl Lists {
         let mut count = 0;
         if !notes.is_empty() {
             for map in &self.set.lists {
-                map.visit(&mut |_, entry| count += usize::from(notes.contains(&entry.note)))?;
+                map.visit(&mut |_, entry| count += usize::from(notes.contains(&entry.note())))?;
             }
         }
         Ok(count)
@@ -336,7 +339,7 @@ impl There {
 /// One table's entries and what is wanted there.
 struct Merge<'a> {
     networks: &'a [IpNet],
-    new: Option<(NewEntry, Entry)>,
+    new: Option<(NewEntry, u32)>,
     /// Numbers of the notes of the origin that is replaced.
     ours: HashSet<u32>,
 }
@@ -351,10 +354,9 @@ impl<'a> Merge<'a> {
     }
 
     fn new(networks: &'a [IpNet], new: NewEntry, number: u32, ours: HashSet<u32>) -> Self {
-        let entry = Entry::new(new.expires_ns, 0, epoch(new.added_ns), number);
         Self {
             networks,
-            new: Some((new, entry)),
+            new: Some((new, number)),
             ours,
         }
     }
@@ -369,19 +371,16 @@ impl<'a> Merge<'a> {
         let mut there = There::of(self.networks);
         let mut replaced = Replaced::default();
         before.visit(&mut |network, found| {
-            let is_ours = self.ours.contains(&found.note);
+            let is_ours = self.ours.contains(&found.note());
             let entry = match (there.get_mut(&network), self.new) {
                 (Some(there), Some((new, _))) => {
                     *there = There::Other;
                     if is_ours {
                         replaced.entries += 1;
                         found
-                    } else if replaces(&new, &notes.known(found.note), &found) {
+                    } else if replaces(&new, &notes.known(found.note()), &found) {
                         replaced.added += 1;
-                        Entry {
-                            hits: found.hits,
-                            ..self.entry(&network)
-                        }
+                        self.entry(&network).with_hits(found.hits())
                     } else {
                         found
                     }
@@ -405,16 +404,8 @@ impl<'a> Merge<'a> {
     }
 
     fn entry(&self, network: &IpNet) -> Entry {
-        let (new, template) = self.new.expect("invariant: what is wanted has a note");
-        Entry {
-            hits: 0,
-            ..Entry::new(
-                new.expires_ns,
-                network.prefix_len(),
-                template.added_epoch,
-                template.note,
-            )
-        }
+        let (new, note) = self.new.expect("invariant: what is wanted has a note");
+        Entry::new(new.expires_ns, network.prefix_len(), new.added_ns, note)
     }
 }
 

@@ -45,6 +45,8 @@ pub(in super::super) enum Capacity {
     Blocks,
     /// `[shield.tables] prefixes`
     Prefixes,
+    /// Half of that.
+    AllowPrefixes,
 }
 
 /// How a pinned map compares with its [`Shape`].
@@ -78,7 +80,7 @@ impl Shape {
                 size_of::<PrefixState>(),
                 SourcePrefixes,
             ),
-            array::<u32>(SKETCH, Array, CELLS),
+            array::<[u32; 2]>(SKETCH, Array, CELLS / 2),
             array::<CpuState>(CPU, PerCpuArray, 1),
             array::<Pressure>(PRESSURE, Array, 1),
             of_maps(BITS, SETS),
@@ -97,7 +99,7 @@ impl Shape {
 
     /// What lies in the maps of maps, under the outer one's name.
     pub(in super::super) const INNER: [Self; 8] = {
-        use Capacity::{Blocks, Fixed, Prefixes};
+        use Capacity::{AllowPrefixes, Blocks, Fixed, Prefixes};
         use MapType::{Array, Hash, LpmTrie};
         const ENTRY: usize = size_of::<Entry>();
         [
@@ -108,8 +110,8 @@ impl Shape {
             // A trie's key starts with the prefix length; an IPv4 address is followed by zeros.
             shape(BLOCK_LPM4, LpmTrie, 4 + 8, ENTRY, Prefixes),
             shape(BLOCK_LPM6, LpmTrie, 4 + 16, ENTRY, Prefixes),
-            shape(ALLOW_LPM4, LpmTrie, 4 + 8, ENTRY, Prefixes),
-            shape(ALLOW_LPM6, LpmTrie, 4 + 16, ENTRY, Prefixes),
+            shape(ALLOW_LPM4, LpmTrie, 4 + 8, ENTRY, AllowPrefixes),
+            shape(ALLOW_LPM6, LpmTrie, 4 + 16, ENTRY, AllowPrefixes),
         ]
     };
 
@@ -131,6 +133,7 @@ impl Shape {
             Capacity::SourcePrefixes => (tables.sources / 16).max(LEAST_SOURCE_PREFIXES),
             Capacity::Blocks => tables.blocks,
             Capacity::Prefixes => tables.prefixes,
+            Capacity::AllowPrefixes => tables.allowed_prefixes(),
         }
     }
 
@@ -140,7 +143,7 @@ impl Shape {
             Capacity::Fixed(_) => None,
             Capacity::Sources | Capacity::SourcePrefixes => Some("sources"),
             Capacity::Blocks => Some("blocks"),
-            Capacity::Prefixes => Some("prefixes"),
+            Capacity::Prefixes | Capacity::AllowPrefixes => Some("prefixes"),
         }
     }
 

@@ -65,9 +65,9 @@ impl Maps {
             let Some(entry) = lists.block_of(&network)? else {
                 continue;
             };
-            if entry.hits > 0 {
+            if entry.hits() > 0 {
                 row.get_or_insert_with(|| SourceRow::without_state(source, entry.added_ns()))
-                    .blocked += entry.hits;
+                    .blocked += entry.hits();
             }
         }
         Ok(row)

@@ -53,7 +53,7 @@ impl Lists {
         for map in &self.set.lists {
             let list = map.table.list();
             map.visit(&mut |network, entry| {
-                found.notes.insert(entry.note);
+                found.notes.insert(entry.note());
                 found.exact += usize::from(map.table.is_exact());
                 if entry.is_live(now_ns) {
                     *found.census.of_mut(list) += 1;
@@ -116,7 +116,7 @@ impl Lists {
         let mut used = HashSet::new();
         for map in &self.set.lists {
             map.visit(&mut |_, entry| {
-                used.insert(entry.note);
+                used.insert(entry.note());
             })?;
         }
         self.notes.keep_only(lock, &used).map(drop)

@@ -109,13 +109,13 @@ impl Shield {
 
     /// Makes set 0 of the lists, with everything that weir makes.
     fn with_lists(mut ebpf: Ebpf, blocks: u32) -> Result<Self> {
-        let prefixes = maps::DEFAULT_PREFIXES;
+        let (prefixes, allowed) = (maps::DEFAULT_PREFIXES, maps::DEFAULT_PREFIXES / 2);
         let block4 = HashMap::create(blocks, 0)?;
         let block6 = HashMap::<MapData, [u8; 16], Entry>::create(maps::DEFAULT_BLOCKS, 0)?;
         let block_lpm4 = LpmTrie::create(prefixes, NO_PREALLOC)?;
         let block_lpm6 = LpmTrie::create(prefixes, NO_PREALLOC)?;
-        let allow_lpm4 = LpmTrie::<MapData, [u8; 8], Entry>::create(prefixes, NO_PREALLOC)?;
-        let allow_lpm6 = LpmTrie::<MapData, [u8; 16], Entry>::create(prefixes, NO_PREALLOC)?;
+        let allow_lpm4 = LpmTrie::<MapData, [u8; 8], Entry>::create(allowed, NO_PREALLOC)?;
+        let allow_lpm6 = LpmTrie::<MapData, [u8; 16], Entry>::create(allowed, NO_PREALLOC)?;
         let bits = Array::create(bits::WORDS, 0)?;
         install(&mut ebpf, maps::BLOCK4, &block4)?;
         install(&mut ebpf, maps::BLOCK6, &block6)?;
