@@ -89,7 +89,7 @@ impl Entry {
 
     /// Key in the `NOTES` map: who made it, and why. 0 = not known.
     pub const fn note(&self) -> u32 {
-        (self.hits_note_and_len >> NOTE_AT) as u32 & NOTE_MAX
+        (self.hits_note_and_len >> NOTE_AT & NOTE_MASK) as u32
     }
 
     /// When the entry was made, `CLOCK_MONOTONIC`, rounded down to 2.1 s.
@@ -114,6 +114,7 @@ const ADDED_SHIFT: u32 = 31;
 const ADDED_MASK: u64 = (1 << EXPIRY_AT) - 1;
 const HITS_AT: u32 = 23;
 const NOTE_AT: u32 = 8;
+const NOTE_MASK: u64 = NOTE_MAX as u64;
 const LEN_MASK: u64 = 0xff;
 
 const _: () = assert!(size_of::<Entry>() == 16);

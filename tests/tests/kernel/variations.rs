@@ -1,6 +1,6 @@
 //! Kernel and host agree on what becomes of the table's frames when they are cut, or bytes of them change.
 
-use weir_common::Outcome;
+use weir_common::{Entry, Outcome};
 use weir_ebpf::host::Sockets as Script;
 
 use crate::fuzz::random::Random;
@@ -56,7 +56,7 @@ fn pre_tests_that_promise_nothing_change_no_verdict() {
                 pair.run(&step.frame);
             }
             let memory = pair.memory_of_kernel();
-            let hits: Vec<u64> = memory.entries.iter().map(|entry| entry.hits()).collect();
+            let hits: Vec<u64> = memory.entries.iter().map(Entry::hits).collect();
             memories.push((memory.totals, hits));
         }
         assert!(memories[0] == memories[1], "{}", case.description);

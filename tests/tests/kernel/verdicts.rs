@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use weir_common::time::epoch;
-use weir_common::{DropClass, Outcome, Totals, Verdict};
+use weir_common::{DropClass, Entry, Outcome, Totals, Verdict};
 
 use crate::frames::{
     ARP, IPV4, IPV6, OWN4, OWN6, PPPOE_DISCOVERY, PPPOE_SESSION, SOURCE4, SOURCE6,
@@ -211,7 +211,7 @@ fn expect_sources(kernel: &Memory, case: &Case) -> Result<(), String> {
 }
 
 fn expect_hits(kernel: &Memory, case: &Case) -> Result<(), String> {
-    let hits: Vec<u64> = kernel.entries.iter().map(|entry| entry.hits()).collect();
+    let hits: Vec<u64> = kernel.entries.iter().map(Entry::hits).collect();
     let blocked = case
         .steps
         .iter()
