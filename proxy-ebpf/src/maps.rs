@@ -66,10 +66,25 @@ static PRESSURE: Array<Pressure> = Array::with_max_entries(1, 0);
 static NOTES: HashMap<u32, Note> = HashMap::with_max_entries(NOTES_MAX, BPF_F_NO_PREALLOC);
 #[map]
 static OWN: HashMap<[u64; 2], u32> = HashMap::with_max_entries(OWN_MAX, BPF_F_NO_PREALLOC);
+/// Not pinned: nobody else has a use for it.
+#[map]
+static LAST_OWN: PerCpuArray<LastOwn> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static SAMPLES: RingBuf = RingBuf::with_byte_size(SAMPLES_BYTES, 0);
 #[map]
 static SAMPLES_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The address that this CPU looked up in [`OWN`] last and found. While SYNs are answered nearly all packets that are asked
+/// about are for the same one, and to compare costs a fraction of a look-up.
+#[repr(C)]
+struct LastOwn {
+    /// As a key of the map.
+    address: [u64; 2],
+    /// Complement of the generation of the settings that it was found in, so that an element never written is of none.
+    not_generation: u64,
+    /// Epoch, likewise: what user space takes out of the map is believed until its epoch is over at most.
+    not_epoch: u64,
+}
 
 const OUTER: usize = SETS as usize;
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
@@ -231,10 +246,36 @@ pub(crate) fn add_prefix(key: u64, now_ns: u64) -> Option<Shared<'static, Prefix
     prefix(key)
 }
 
-/// Whether `address` is this host's.
+/// Whether an address is this host's.
 #[inline(always)]
 pub(crate) fn is_own(mapped: [u64; 2]) -> bool {
     OWN.get_ptr(in_network_order(mapped)).is_some()
+}
+
+/// As [`is_own`], without a look-up for the address that this CPU found last, in this generation of the settings and this
+/// epoch.
+#[inline(always)]
+pub(crate) fn is_own_again(mapped: [u64; 2], generation: u64, epoch: u32) -> bool {
+    let Some(last) = LAST_OWN.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: as in `tally`.
+    let last = unsafe { &mut *last };
+    let [head, tail] = in_network_order(mapped);
+    let not_epoch = !u64::from(epoch);
+    if last.address[1] == tail
+        && last.address[0] == head
+        && last.not_generation == !generation
+        && last.not_epoch == not_epoch
+    {
+        return true;
+    }
+    // The key lies where it is kept: there is little room on the stack.
+    last.address = [head, tail];
+    let is_own = OWN.get_ptr(&last.address).is_some();
+    last.not_generation = if is_own { !generation } else { generation };
+    last.not_epoch = not_epoch;
+    is_own
 }
 
 /// Words of the pre-tests number `array`; all bits set if there are none, which promises nothing.

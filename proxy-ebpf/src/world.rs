@@ -41,6 +41,12 @@ pub trait World {
     fn as_another(&self) -> bool;
     /// Whether an address ([as mapped](weir_common::Source::mapped)) is this host's.
     fn is_own(&self, mapped: [u64; 2]) -> bool;
+    /// As [`World::is_own`], and quick for an address that was one when last asked about. What user space takes off the host's
+    /// addresses may be one for the rest of an epoch, if the settings stay as they are.
+    #[inline(always)]
+    fn is_own_again(&self, mapped: [u64; 2]) -> bool {
+        self.is_own(mapped)
+    }
 
     /// This CPU's memory.
     fn cpu(&self) -> Option<Shared<'_, CpuState>>;

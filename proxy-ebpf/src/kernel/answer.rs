@@ -3,11 +3,6 @@
 //! The kernel reads from the ACK that comes back what it would have remembered: the MSS from the cookie, and window scale,
 //! SACK and ECN from the lowest six bits of our timestamp, which the client echoes (`cookie_timestamp_decode`).
 
-#![allow(
-    unsafe_code,
-    reason = "a BPF function of its own takes its arguments as raw pointers"
-)]
-
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
 use weir_common::ShieldSettings;
@@ -19,7 +14,7 @@ use weir_ebpf::verdict::cookies::{Answer, Options, Turned};
 
 use crate::maps;
 
-/// Rewrites the frame. A BPF function of its own, for its stack.
+/// Rewrites the frame, which is linear.
 #[inline(always)]
 pub(crate) fn write(
     context: *mut xdp_md,
@@ -28,34 +23,21 @@ pub(crate) fn write(
     upper: &Upper,
     answer: &Answer,
 ) -> Turned {
-    Turned::from_bits(rewrite(context, settings, ip, upper, answer))
-}
-
-#[inline(never)]
-fn rewrite(
-    context: *mut xdp_md,
-    settings: *const ShieldSettings,
-    ip: *const Ip,
-    upper: *const Upper,
-    answer: *const Answer,
-) -> u32 {
     let context = XdpContext::new(context);
-    // SAFETY: `write` passes references.
-    let (settings, ip, upper, answer) = unsafe { (&*settings, &*ip, &*upper, &*answer) };
     let Transport::Tcp(segment) = upper.transport() else {
-        return Turned::Not as u32;
+        return Turned::Not;
     };
     let full = settings.cookies.options & Cookies::TIMESTAMPS != 0
         && answer.options.flags & Options::TIMESTAMPS != 0;
     let words = if full { FULL } else { MSS_ONLY };
     let frame = XdpFrame::new(&context);
     if !frame.resize(segment.at + MIN_HEADER + 4 * words) {
-        return Turned::Not as u32;
+        return Turned::Not;
     }
     if turn(&frame, settings, (ip, &segment), answer, full) {
-        Turned::Whole as u32
+        Turned::Whole
     } else {
-        Turned::Partly as u32
+        Turned::Partly
     }
 }
 

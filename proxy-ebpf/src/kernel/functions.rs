@@ -189,7 +189,7 @@ pub(crate) extern "C" fn weir_account6(
     .to_bits()
 }
 
-/// `Check` of SYN cookies at a `Stage`.
+/// `Check` of SYN cookies. `stage`: a `Stage` in the lowest eight bits, then the length of the frame.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn weir_cookie(
@@ -205,10 +205,10 @@ pub(crate) extern "C" fn weir_cookie(
     else {
         return 0;
     };
-    let kernel = Kernel::new(context, settings, 0);
+    let kernel = Kernel::new(context, settings, 0).measured((stage >> 8) as usize);
     let context = XdpContext::new(context);
     let frame = XdpFrame::new(&context);
-    let stage = cookies::Stage::from_bits(stage);
+    let stage = cookies::Stage::from_bits(stage & 0xff);
     cookies::check(&frame, &kernel, settings, (ip, upper), stage) as u32
 }
 

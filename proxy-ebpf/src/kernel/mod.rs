@@ -8,6 +8,7 @@ use core::cell::Cell;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
+use weir_common::time::epoch;
 use weir_common::{CpuState, Entry, PrefixState, Pressure, ShieldSettings, SourceState};
 use weir_ebpf::packet::{Packet, XdpFrame};
 use weir_ebpf::parse::tcp::Segment;
@@ -29,6 +30,8 @@ pub(crate) struct Kernel<'a> {
     pub(crate) settings: &'a ShieldSettings,
     /// The clock, once it was asked.
     now_ns: Cell<u64>,
+    /// Length of the frame in bytes; 0: not asked for.
+    frame_len: usize,
 }
 
 impl<'a> Kernel<'a> {
@@ -39,7 +42,14 @@ impl<'a> Kernel<'a> {
             context,
             settings,
             now_ns: Cell::new(now_ns),
+            frame_len: 0,
         }
+    }
+
+    /// The same, for a frame of known length.
+    #[inline(always)]
+    pub(crate) fn measured(self, frame_len: usize) -> Self {
+        Self { frame_len, ..self }
     }
 }
 
@@ -103,6 +113,11 @@ impl World for Kernel<'_> {
     }
 
     #[inline(always)]
+    fn is_own_again(&self, mapped: [u64; 2]) -> bool {
+        maps::is_own_again(mapped, self.settings.generation, epoch(self.now_ns()))
+    }
+
+    #[inline(always)]
     fn cpu(&self) -> Option<Shared<'_, CpuState>> {
         maps::cpu()
     }
@@ -158,8 +173,7 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn is_linear(&self) -> bool {
         let context = XdpContext::new(self.context);
-        let frame = XdpFrame::new(&context);
-        frame.first_buffer_len() == frame.frame_len()
+        XdpFrame::of_len(&context, self.frame_len).is_linear()
     }
 
     #[inline(always)]
@@ -248,7 +262,7 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn cookie<P: Packet>(
         &self,
-        _packet: &P,
+        packet: &P,
         settings: &ShieldSettings,
         (ip, upper): (&Ip, &Upper),
         stage: Stage,
@@ -258,7 +272,7 @@ impl World for Kernel<'_> {
             settings,
             ip,
             upper,
-            stage as u32,
+            stage as u32 | (packet.frame_len() as u32) << 8,
         ))
     }
 }

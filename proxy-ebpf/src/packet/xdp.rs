@@ -51,6 +51,18 @@ impl<'a> XdpFrame<'a> {
         Self { context, frame_len }
     }
 
+    /// A frame whose length is known; 0: it is not.
+    #[inline(always)]
+    pub fn of_len(context: &'a XdpContext, frame_len: usize) -> Self {
+        Self { context, frame_len }
+    }
+
+    /// Whether all of it lies in the first buffer.
+    #[inline(always)]
+    pub fn is_linear(&self) -> bool {
+        self.first_buffer_len() == self.frame_len()
+    }
+
     /// Length of the first buffer in bytes.
     #[inline(always)]
     pub fn first_buffer_len(&self) -> usize {
@@ -90,14 +102,11 @@ impl<'a> XdpFrame<'a> {
         (end <= self.context.data_end()).then_some(XdpBytes(start, PhantomData))
     }
 
-    /// Makes the frame `len` bytes long. Everything known about its memory is void afterwards.
+    /// Makes the frame, which [is linear](Self::is_linear), `len` bytes long: of one in several buffers the helper would cut
+    /// the last, and what was behind the headers be sent. Everything known about its memory is void afterwards.
     #[inline(always)]
     pub fn resize(&self, len: usize) -> bool {
         let have = self.first_buffer_len();
-        // The helper cuts a frame of several buffers at its end, and what was behind the headers would be sent.
-        if have != self.frame_len() {
-            return false;
-        }
         if have == len {
             return true;
         }

@@ -5,7 +5,7 @@ use weir_common::settings::CookieMode;
 use weir_common::time::epoch;
 use weir_common::{DropClass, Pressure, ShieldSettings, settings::Cookies};
 
-use super::sanity::is_own;
+use super::sanity::is_own_again;
 use crate::packet::{Bytes as _, Packet};
 use crate::parse::tcp::{ACK, CWR, ECE, MIN_HEADER, RST, SYN, Segment};
 use crate::parse::{Fragment, Ip, Transport, Upper, Version};
@@ -58,27 +58,14 @@ impl Options {
 }
 
 /// What became of a SYN that was to be turned into its answer.
-#[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Turned {
     /// It is still the SYN: there was no room for the answer.
-    Not = 0,
+    Not,
     /// It is the answer.
-    Whole = 1,
+    Whole,
     /// It is neither.
-    Partly = 2,
-}
-
-impl Turned {
-    /// The variant with this number.
-    #[inline(always)]
-    pub fn from_bits(bits: u32) -> Self {
-        match bits {
-            0 => Self::Not,
-            1 => Self::Whole,
-            _ => Self::Partly,
-        }
-    }
+    Partly,
 }
 
 /// What an ACK completes.
@@ -183,7 +170,7 @@ pub fn check<P: Packet, W: World>(
         return Check::Pass;
     };
     // A listener on every address is found for any destination: what this host forwards is none of its business.
-    if !is_own(world, settings, ip.destination()) {
+    if !is_own_again(world, settings, ip.destination()) {
         return Check::Pass;
     }
     let epoch = epoch(world.now_ns());

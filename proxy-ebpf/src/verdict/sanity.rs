@@ -250,6 +250,16 @@ pub(super) fn is_own<W: World>(world: &W, settings: &ShieldSettings, address: So
     may_be_own(settings, address) && world.is_own(address.mapped())
 }
 
+/// As [`is_own`], for what nearly all packets that are asked about have in common: see [`World::is_own_again`].
+#[inline(always)]
+pub(super) fn is_own_again<W: World>(
+    world: &W,
+    settings: &ShieldSettings,
+    address: Source,
+) -> bool {
+    may_be_own(settings, address) && world.is_own_again(address.mapped())
+}
+
 #[inline(always)]
 fn may_be_own(settings: &ShieldSettings, address: Source) -> bool {
     let probe = own(address, settings.seed);

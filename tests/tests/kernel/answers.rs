@@ -1,7 +1,7 @@
 //! SYN cookies: the SYN-ACK that a SYN becomes, and the ACK that completes it.
 
 use weir_common::ShieldSettings;
-use weir_common::settings::{CookieMode, Cookies};
+use weir_common::settings::{CookieMode, Cookies, OWN_WORDS};
 use weir_common::time::epoch;
 use weir_ebpf::verdict::cookies::FORGED_PASSED;
 
@@ -41,6 +41,23 @@ fn an_answer_has_its_own_length_whatever_the_syns_was() {
     for len in [100, 1514, 3000] {
         let (action, answer) = pair.shield.run_through(&padded(plain.clone(), len));
         assert_eq!((action, answer.len()), (Action::Tx, expected.len()));
+    }
+}
+
+/// The filter in the settings has no clear bit for it: what says so is the map, of which the program remembers the last answer.
+#[test]
+fn an_address_that_left_the_host_is_not_answered_for_in_the_next_generation() {
+    let (mut pair, _sockets) = answering();
+    for version in [4, 6] {
+        let mut settings = answering_with(Cookies::TIMESTAMPS);
+        pair.configure(&plan(settings.clone()));
+        let action = |pair: &Pair| pair.shield.run_through(&syn(version, &LINUX, 0, SYN)).0;
+        assert_eq!(action(&pair), Action::Tx);
+        settings.generation = u64::MAX >> 1;
+        settings.own = [u64::MAX; OWN_WORDS];
+        pair.shield.write_own(&[]);
+        pair.shield.exchange_settings(&settings);
+        assert_eq!(action(&pair), Action::Pass, "IPv{version}");
     }
 }
 

@@ -100,6 +100,8 @@ impl Pair {
         let lists = Lists::of(&self.rules, &settings);
         settings.lists = lists.populated();
         settings.own = own_filter(&plan.own, seed);
+        // What the program remembers of the last plan's addresses is void with its generation.
+        settings.generation = self.settings.generation + 1;
         let own = plan.own.iter().map(|&address| source(address).mapped());
         self.host.own = own.collect();
         let own: Vec<_> = self.host.own.iter().map(|&mapped| octets(mapped)).collect();
