@@ -4,6 +4,7 @@ mod activity;
 mod body;
 mod cached;
 mod choice;
+mod conclude;
 mod connect;
 mod connection;
 mod course;

@@ -6,12 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE,
-    HeaderName, SET_COOKIE, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ALLOW, CACHE_STATUS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName,
+    SET_COOKIE, TRANSFER_ENCODING,
 };
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
@@ -20,17 +18,18 @@ use super::activity::Http;
 use super::body::{Encoding, FromOrigin, ResponseBody, Upload};
 use super::cached::{self, Consulted, Miss, Place};
 use super::choice;
+use super::conclude::{Matched, conclude, is_chunked_at_most};
 use super::connect::Speak;
 use super::connection::Connection;
 use super::course::Course;
 use super::fault::{Fault, Malformed, Who};
-use super::fields::{self, Origin, Scheme};
+use super::fields;
 use super::filters::{self, Page};
-use super::forward::{Content, Exchange, Size, Whither, forward};
+use super::forward::{Content, Size, Whither, forward};
 use super::outgoing::Outgoing;
 use super::served::Served;
 use super::target::{Target, with_query};
-use super::upgrade::{Agreed, Pending, Upgrade};
+use super::upgrade::{Agreed, Upgrade};
 use crate::cache::StoredResponse;
 use crate::detect::Event;
 use crate::route::{Action, PathPattern, RouteSettings};
@@ -364,117 +363,6 @@ fn origin_form(uri: &Uri, path: Option<&str>) -> Result<Uri, Fault> {
         None => uri.path_and_query().cloned(),
     };
     Ok(path_and_query.map_or_else(Uri::default, Uri::from))
-}
-
-/// Where a request was found to be aimed.
-struct Matched<'a> {
-    scheme: Scheme,
-    route: &'a RouteSettings,
-    target: &'a Target,
-}
-
-/// From the origin's response to the client's.
-fn conclude(
-    connection: &Rc<Connection>,
-    matched: &Matched<'_>,
-    exchange: Exchange,
-    upgrade: Option<Pending>,
-    miss: Option<Miss>,
-    served: &mut Served,
-) -> Result<Answer, Fault> {
-    let Exchange { response, lease } = exchange;
-    let (mut response, incoming) = response.into_parts();
-    let lease = match upgrade {
-        None => lease,
-        Some(pending) => match pending.answered(&mut response, lease)? {
-            Ok(agreed) => return Ok(agree(matched, agreed, response)),
-            Err(lease) => lease,
-        },
-    };
-    check_response(response.status, &response.headers)?;
-    let fields = &mut response.headers;
-    let delimited =
-        fields.contains_key(TRANSFER_ENCODING) || incoming.size_hint().exact().is_some();
-    if !fields.contains_key(DATE) {
-        // RFC 9110 §6.6.1: whoever passes a response on dates it, if its origin did not.
-        fields.insert(DATE, connection.worker.date());
-    }
-    if let (true, Some(length)) = (
-        fields.contains_key(CONTENT_LENGTH),
-        incoming.size_hint().exact(),
-    ) && length > 0
-    {
-        // Repeated or listed, though always the same, it is one number to the client.
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    let Matched {
-        scheme,
-        route,
-        target,
-    } = *matched;
-    let origin = Origin {
-        upstream: &lease.server.upstream,
-        server: lease.server.index,
-        reveal: route.reveal_origin,
-    };
-    fields::to_client(fields, &origin, scheme, &target.authority, response.version);
-    if connection.http() == Http::One && response.version == Version::HTTP_2 {
-        fields::announce_trailers(fields);
-    }
-    let mut fill = None;
-    if let Some(miss) = miss {
-        let (status, filling) = miss.settle(&connection.worker, response.status, fields, delimited);
-        fields.append(CACHE_STATUS, status.to_field());
-        served.cache = Some(status);
-        fill = filling;
-    }
-    let timeout = route
-        .response_timeout
-        .unwrap_or(lease.server.upstream.settings.timeouts.response);
-    Ok(Answer {
-        status: response.status,
-        fields: response.headers,
-        content: AnswerContent::Origin(Box::new(FromOrigin::new(incoming, timeout, lease, fill))),
-    })
-}
-
-/// The origin's 101 as the client's, or as what stands for it in HTTP/2.
-fn agree(matched: &Matched<'_>, agreed: Agreed, response: response::Parts) -> Answer {
-    let mut fields = response.headers;
-    let server = agreed.server();
-    let origin = Origin {
-        upstream: &server.upstream,
-        server: server.index,
-        reveal: matched.route.reveal_origin,
-    };
-    let version = response.version;
-    let authority = &matched.target.authority;
-    fields::to_client(&mut fields, &origin, matched.scheme, authority, version);
-    Answer {
-        status: agreed.announce(&mut fields),
-        fields,
-        content: AnswerContent::Upgraded(Box::new(agreed)),
-    }
-}
-
-/// What a response must not be (RFC 9112 §6.3): an answer to an upgrade that was not asked for, framed twice, or in a
-/// transfer coding that nobody agreed on.
-fn check_response(status: StatusCode, fields: &HeaderMap) -> Result<(), Fault> {
-    let framed_twice =
-        fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH);
-    if status.is_informational() || !is_chunked_at_most(fields) || framed_twice {
-        return Err(Fault::HttpProtocolError);
-    }
-    Ok(())
-}
-
-/// Whether content is in no transfer coding or in `chunked`, once. hyper takes only the last `chunked` of a list off; what
-/// is under it would go on without its name.
-fn is_chunked_at_most(fields: &HeaderMap) -> bool {
-    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
-    let first = codings.next();
-    first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        && codings.next().is_none()
 }
 
 impl Answer {

@@ -1,0 +1,131 @@
+//! From an origin's response to the client's.
+
+use std::rc::Rc;
+
+use http::header::{CACHE_STATUS, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, response};
+use http_body::Body as _;
+
+use super::activity::Http;
+use super::body::FromOrigin;
+use super::cached::Miss;
+use super::connection::Connection;
+use super::fault::Fault;
+use super::fields::{self, Origin, Scheme};
+use super::forward::Exchange;
+use super::pipeline::{Answer, AnswerContent};
+use super::served::Served;
+use super::target::Target;
+use super::upgrade::{Agreed, Pending};
+use crate::route::RouteSettings;
+
+/// Where a request was found to be aimed.
+pub(super) struct Matched<'a> {
+    pub(super) scheme: Scheme,
+    pub(super) route: &'a RouteSettings,
+    pub(super) target: &'a Target,
+}
+
+/// From the origin's response to the client's.
+pub(super) fn conclude(
+    connection: &Rc<Connection>,
+    matched: &Matched<'_>,
+    exchange: Exchange,
+    upgrade: Option<Pending>,
+    miss: Option<Miss>,
+    served: &mut Served,
+) -> Result<Answer, Fault> {
+    let Exchange { response, lease } = exchange;
+    let (mut response, incoming) = response.into_parts();
+    let lease = match upgrade {
+        None => lease,
+        Some(pending) => match pending.answered(&mut response, lease)? {
+            Ok(agreed) => return Ok(agree(matched, agreed, response)),
+            Err(lease) => lease,
+        },
+    };
+    check_response(response.status, &response.headers)?;
+    let fields = &mut response.headers;
+    let delimited =
+        fields.contains_key(TRANSFER_ENCODING) || incoming.size_hint().exact().is_some();
+    if !fields.contains_key(DATE) {
+        // RFC 9110 §6.6.1: whoever passes a response on dates it, if its origin did not.
+        fields.insert(DATE, connection.worker.date());
+    }
+    if let (true, Some(length)) = (
+        fields.contains_key(CONTENT_LENGTH),
+        incoming.size_hint().exact(),
+    ) && length > 0
+    {
+        // Repeated or listed, though always the same, it is one number to the client.
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let Matched {
+        scheme,
+        route,
+        target,
+    } = *matched;
+    let origin = Origin {
+        upstream: &lease.server.upstream,
+        server: lease.server.index,
+        reveal: route.reveal_origin,
+    };
+    fields::to_client(fields, &origin, scheme, &target.authority, response.version);
+    if connection.http() == Http::One && response.version == Version::HTTP_2 {
+        fields::announce_trailers(fields);
+    }
+    let mut fill = None;
+    if let Some(miss) = miss {
+        let (status, filling) = miss.settle(&connection.worker, response.status, fields, delimited);
+        fields.append(CACHE_STATUS, status.to_field());
+        served.cache = Some(status);
+        fill = filling;
+    }
+    let timeout = route
+        .response_timeout
+        .unwrap_or(lease.server.upstream.settings.timeouts.response);
+    Ok(Answer {
+        status: response.status,
+        fields: response.headers,
+        content: AnswerContent::Origin(Box::new(FromOrigin::new(incoming, timeout, lease, fill))),
+    })
+}
+
+/// The origin's 101 as the client's, or as what stands for it in HTTP/2.
+fn agree(matched: &Matched<'_>, agreed: Agreed, response: response::Parts) -> Answer {
+    let mut fields = response.headers;
+    let server = agreed.server();
+    let origin = Origin {
+        upstream: &server.upstream,
+        server: server.index,
+        reveal: matched.route.reveal_origin,
+    };
+    let version = response.version;
+    let authority = &matched.target.authority;
+    fields::to_client(&mut fields, &origin, matched.scheme, authority, version);
+    Answer {
+        status: agreed.announce(&mut fields),
+        fields,
+        content: AnswerContent::Upgraded(Box::new(agreed)),
+    }
+}
+
+/// What a response must not be (RFC 9112 §6.3): an answer to an upgrade that was not asked for, framed twice, or in a
+/// transfer coding that nobody agreed on.
+fn check_response(status: StatusCode, fields: &HeaderMap) -> Result<(), Fault> {
+    let framed_twice =
+        fields.contains_key(TRANSFER_ENCODING) && fields.contains_key(CONTENT_LENGTH);
+    if status.is_informational() || !is_chunked_at_most(fields) || framed_twice {
+        return Err(Fault::HttpProtocolError);
+    }
+    Ok(())
+}
+
+/// Whether content is in no transfer coding or in `chunked`, once. hyper takes only the last `chunked` of a list off; what
+/// is under it would go on without its name.
+pub(super) fn is_chunked_at_most(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
+}
