@@ -19,6 +19,7 @@ use weir_common::{
 
 use crate::frames::{SERVER4, SERVER6};
 use crate::lists::addresses;
+use crate::live::FLOODED;
 
 /// The loaded program. Detached and gone when dropped.
 pub(crate) struct Shield {
@@ -296,6 +297,7 @@ impl Shield {
         };
         for (key, source) in [
             (SERVER4.to_ipv6_mapped(), Source::V4(SERVER4.to_bits())),
+            (FLOODED.to_ipv6_mapped(), Source::V4(FLOODED.to_bits())),
             (SERVER6, Source::V6([half(0), half(8)])),
         ] {
             own.insert(key.octets(), 1, 0)?;

@@ -38,7 +38,7 @@ impl Generator {
         links.attacker.run(|| {
             let out = if_nametoindex("out0").context("looking out0 up")?;
             let mut loader = EbpfLoader::new();
-            let (base, destination) = (SOURCES.octets(), SERVER.octets());
+            let (base, destination) = (SOURCES.octets(), FLOODED.octets());
             let port = u32::from(PORT);
             loader
                 .override_global("OUT_INTERFACE", &out, true)
@@ -154,6 +154,6 @@ const FRAME_LEN: u32 = 60;
 /// Column of `/proc/net/dev` behind the name.
 const TX_DROPPED: usize = 11;
 const SOURCES: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 8, 1);
+pub(crate) const FLOODED: Ipv4Addr = Ipv4Addr::new(10, 77, 8, 1);
 /// Destination and source, and four bytes that are not read.
 const LINK: [u8; 16] = [0x02, 0x77, 0, 0, 8, 1, 0x02, 0x77, 0, 0, 8, 2, 0, 0, 0, 0];

@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result};
 use weir_lab::Namespace;
 use weir_lab::cleanup::PREFIX;
 
+pub(crate) use self::generator::FLOODED;
 use crate::reference::References;
 use crate::report::Report;
 
