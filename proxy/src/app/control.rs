@@ -11,65 +11,22 @@ use tokio::sync::watch;
 use crate::admin::{Control, Failure, FailureKind, api, view};
 use crate::config::{self, Settings};
 use crate::http::worker::Counters;
-use crate::xdp::{DropSample, ErrorKind, Inserted, List, Maps, Shield, ShieldError};
+use crate::xdp::{DropSample, ErrorKind, Inserted, List, Maps, ShieldError};
 use crate::{clock, net, tls};
 
 use super::ConfigSource;
 use super::certificates;
 use super::detection::Tally;
 use super::drain;
-use super::feeds::Feeds;
-use super::host::Host;
+use super::guard::Guard;
 use super::listeners;
 use super::origins::Origins;
 use super::rates::DropRate;
 use super::reload;
-use super::sweep::Sweep;
-use super::unguard;
 use super::workers::{Shared, Workers};
 
 /// Sampled drops kept for the admin API.
 const RECENT_SAMPLES: usize = 100;
-
-/// The shield and the threads that look after its lists.
-pub(super) struct Guard {
-    pub(super) shield: RefCell<Shield>,
-    pub(super) sweep: Arc<Sweep>,
-    pub(super) feeds: Arc<Feeds>,
-    host: RefCell<Host>,
-}
-
-impl Guard {
-    /// Tells the program what it needs to know of the host, and starts the threads.
-    pub(super) fn start(shield: Shield, settings: &Settings) -> anyhow::Result<Self> {
-        let pin_dir = &settings.shield.pin_dir;
-        let state_dir = settings.process.state_dir.clone();
-        let host = Host::look(state_dir, &settings.shield, shield.maps())?;
-        Ok(Self {
-            host: RefCell::new(host),
-            shield: RefCell::new(shield),
-            sweep: Sweep::start(pin_dir)?,
-            feeds: Feeds::start(pin_dir, &settings.shield.feeds)?,
-        })
-    }
-}
-
-impl Guard {
-    /// Applies what may change at run time; on an error what was `in_force` stays so.
-    fn reconfigure(&self, in_force: &Settings, wanted: &Settings) -> Result<(), ShieldError> {
-        let mut shield = self.shield.borrow_mut();
-        if wanted.shield.interfaces.is_empty() {
-            return unguard::now(&mut shield, &in_force.process.state_dir);
-        }
-        let mut host = self.host.borrow_mut();
-        let wanted = &wanted.shield;
-        host.reconfigure(&in_force.shield, wanted, |found| {
-            shield.reconfigure(wanted, found)
-        })?;
-        self.feeds.set(&wanted.feeds);
-        Ok(())
-    }
-}
 
 /// What the control thread owns.
 pub(super) struct ControlPlane {
@@ -90,17 +47,28 @@ pub(super) struct ControlPlane {
     samples: RefCell<VecDeque<DropSample>>,
 }
 
+/// What it is made of.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) source: ConfigSource,
+    pub(super) guard: Option<Guard>,
+    pub(super) origins: Origins,
+    pub(super) shared: Shared,
+    pub(super) detection: Arc<Tally>,
+    pub(super) certificates: tls::Store,
+}
+
 impl ControlPlane {
-    pub(super) fn new(
-        settings: Settings,
-        source: ConfigSource,
-        guard: Option<Guard>,
-        origins: Origins,
-        shared: Shared,
-        workers: &Workers,
-        detection: Arc<Tally>,
-        certificates: tls::Store,
-    ) -> Self {
+    pub(super) fn new(parts: Parts, workers: &Workers) -> Self {
+        let Parts {
+            settings,
+            source,
+            guard,
+            origins,
+            shared,
+            detection,
+            certificates,
+        } = parts;
         Self {
             source,
             settings: RefCell::new(Rc::new(settings)),

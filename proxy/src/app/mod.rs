@@ -19,6 +19,7 @@ mod control;
 mod detection;
 mod drain;
 mod feeds;
+mod guard;
 mod host;
 mod listeners;
 mod origins;
@@ -48,7 +49,8 @@ use crate::{admin, cache, clock, http, telemetry, tls};
 pub use certificates::{Finding, check as check_certificates};
 pub use tls::CertificateError;
 
-use control::{ControlPlane, Guard};
+use control::ControlPlane;
+use guard::Guard;
 use origins::Origins;
 use workers::{Exit, Shared, Workers};
 
@@ -142,14 +144,7 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         secret,
         upgrades: Arc::new(http::Upgrades::new(settings.upgrades)),
     };
-    let origins = Origins::start(&shared.site)?;
-    origins.ready().await;
-    let found = origins.services();
-    if !found.is_empty() {
-        let site = reload::site_with(&settings, &shared, &found)?;
-        shared.site.store(Arc::new(site));
-        origins.reloaded();
-    }
+    let origins = look_up(&settings, &shared).await?;
     let (reports, inbox) = std::sync::mpsc::sync_channel(REPORTS);
     let detection = detection::start(inbox, Arc::clone(&shared.site), &settings, shield.is_some())?;
     let listeners = listeners::listen(bound)?;
@@ -161,16 +156,16 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         .map(|shield| Guard::start(shield, &settings))
         .transpose()?;
 
-    let control = Rc::new(ControlPlane::new(
+    let parts = control::Parts {
         settings,
         source,
         guard,
         origins,
         shared,
-        &workers,
         detection,
         certificates,
-    ));
+    };
+    let control = Rc::new(ControlPlane::new(parts, &workers));
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin_servers = admin_listeners.into_iter().map(|listener| {
         let (control, stopped) = (Rc::clone(&control), admin_stopped.clone());
@@ -195,6 +190,19 @@ async fn serve(settings: Settings, source: ConfigSource, replace: Replace) -> an
         }
     }
     ended
+}
+
+/// Has names of origin servers looked up, and takes over what the first look-ups find.
+async fn look_up(settings: &Settings, shared: &Shared) -> anyhow::Result<Origins> {
+    let origins = Origins::start(&shared.site)?;
+    origins.ready().await;
+    let found = origins.services();
+    if !found.is_empty() {
+        let site = reload::site_with(settings, shared, &found)?;
+        shared.site.store(Arc::new(site));
+        origins.reloaded();
+    }
+    Ok(origins)
 }
 
 /// Why the control loop ended.

@@ -10,7 +10,8 @@ use crate::net::{ListenSettings, Transport};
 use crate::xdp::AttachedMode;
 use crate::{clock, xdp};
 
-use super::control::{ControlPlane, Guard};
+use super::control::ControlPlane;
+use super::guard::Guard;
 
 /// The whole state.
 pub(super) fn of(control: &ControlPlane) -> api::Status {

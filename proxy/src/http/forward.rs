@@ -208,7 +208,7 @@ fn blame(server: &Server, fault: Fault, took: Duration) {
         Retry::Never if fault != Fault::HttpResponseTimeout => {}
         Retry::Never => report(server, Attempt::Errored(took), fault.name()),
         Retry::Always | Retry::Unprocessed | Retry::Idempotent => {
-            report(server, Attempt::Failed, fault.name())
+            report(server, Attempt::Failed, fault.name());
         }
     }
 }

@@ -202,6 +202,47 @@ async fn answer(
         None
     };
     served.cache = miss.as_ref().map(Miss::status);
+    let question = Question {
+        request,
+        content,
+        request_id,
+        upgrade,
+        miss,
+    };
+    let matched = Matched {
+        scheme: course.client.scheme,
+        route,
+        target,
+    };
+    ask(connection, course, &matched, upstream, question, served).await
+}
+
+/// A request that only an origin can answer.
+struct Question {
+    request: request::Parts,
+    content: Content,
+    request_id: HeaderValue,
+    upgrade: Option<Upgrade>,
+    miss: Option<Miss>,
+}
+
+/// Has the route's upstream answer.
+async fn ask(
+    connection: &Rc<Connection>,
+    course: &Course,
+    matched: &Matched<'_>,
+    upstream: usize,
+    question: Question,
+    served: &mut Served,
+) -> Result<Answer, Fault> {
+    let Question {
+        mut request,
+        content,
+        request_id,
+        upgrade,
+        miss,
+    } = question;
+    let route = matched.route;
     let group = &course.view.site.upstreams[upstream];
     let wish = choice::wish(course.client.address, group, &request);
     // What the route was found by, the origin sees: `Connection` must not take it away. But it must not bring back what no
@@ -210,11 +251,12 @@ async fn answer(
     let kept: SmallVec<[_; 2]> = conditions
         .filter(|(name, _)| fields::nominates(&request.headers, name) && !fields::is_withheld(name))
         .collect();
+    let client = &course.client;
     prepare(
         connection,
-        &course.client,
+        client,
         &mut request,
-        target,
+        matched.target,
         &content,
         request_id,
     )?;
@@ -232,7 +274,7 @@ async fn answer(
     };
     let outgoing = Outgoing {
         speak,
-        client: connection.ends.of(course.client.address),
+        client: connection.ends.of(client.address),
         uri: origin_form(&request.uri, course.path.as_deref())?,
         method: request.method,
         fields: request.headers,
@@ -241,14 +283,9 @@ async fn answer(
     let whither = Whither { upstream, wish };
     let exchange = forward(worker, &course.view, &whither, &outgoing, content, served).await?;
     let server = exchange.lease.server.index;
-    let matched = Matched {
-        scheme: course.client.scheme,
-        route,
-        target,
-    };
-    let mut answer = conclude(connection, &matched, exchange, upgrade, miss, served)?;
+    let mut answer = conclude(connection, matched, exchange, upgrade, miss, served)?;
     // After the cache took its copy: the cookie is this client's.
-    let cookie = choice::set_cookie(group, wish, server, course.client.scheme);
+    let cookie = choice::set_cookie(group, wish, server, client.scheme);
     answer
         .fields
         .extend(cookie.map(|cookie| (SET_COOKIE, cookie)));
