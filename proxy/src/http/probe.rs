@@ -1,16 +1,27 @@
-//! One health check of an origin server: over a connection of its own, so that it says whether new ones can be made.
+//! One health check of an origin server: over a connection of its own, so that it says whether new ones can be made, and
+//! spoken as requests are: with the upstream's TLS, protocol and PROXY header.
 
-use std::io::ErrorKind;
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Uri};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
-use crate::balance::{Expect, HealthSettings, OriginServer, ProbeKind};
+use super::Site;
+use super::connect::{OriginStream, Transport, announce_local};
+use crate::balance::{
+    HealthSettings, OriginServer, ProbeKind, Protocol, ProxyProtocol, Scheme, Upstream,
+    UpstreamTransport,
+};
+use crate::tls::{HandshakeFailure, Offer, OriginTls};
 
 /// Why a check failed, in words for the operator; they do not name the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +32,9 @@ pub enum Failed {
     /// No connection.
     #[error("{0}")]
     Connect(&'static str),
+    /// A connection, but no TLS over it.
+    #[error("{0}")]
+    Tls(&'static str),
     /// Not done within `health.timeout`.
     #[error("timed out")]
     TimedOut,
@@ -32,15 +46,50 @@ pub enum Failed {
     Status(u16),
 }
 
-/// Checks `server`.
-pub async fn probe(server: &OriginServer, settings: &HealthSettings) -> Result<(), Failed> {
+/// How the servers of an upstream are spoken with.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    transport: UpstreamTransport,
+    tls: Option<&'a OriginTls>,
+}
+
+impl<'a> Way<'a> {
+    /// As `site` has it; `None` if it no longer has `upstream`.
+    pub fn of(site: &'a Site, upstream: &Arc<Upstream>) -> Option<Self> {
+        let mut upstreams = site.upstreams.iter();
+        let index = upstreams.position(|one| Arc::ptr_eq(one, upstream))?;
+        Some(Self {
+            transport: upstream.settings.transport,
+            tls: site.origin_tls[index].as_deref(),
+        })
+    }
+}
+
+/// Checks `server`. Runs in a `LocalSet`.
+pub async fn probe(
+    server: &OriginServer,
+    way: Way<'_>,
+    settings: &HealthSettings,
+) -> Result<(), Failed> {
     let check = async {
-        let stream = connect(server).await?;
+        let mut stream = connect(server).await?;
+        announce_local(&mut stream, way.transport.send_proxy_protocol)
+            .await
+            .map_err(|error| Failed::Connect(in_words(error.kind())))?;
         match &settings.probe {
             ProbeKind::Tcp => Ok(()),
             ProbeKind::Http { path, host, expect } => {
                 let host = host.as_deref().unwrap_or(&server.authority);
-                ask(stream, path, host, expect).await
+                let (stream, version) = secure(stream, server, way).await?;
+                let status = match version {
+                    Version::Http1 => ask_http1(stream, path, host).await?,
+                    Version::Http2 => ask_http2(stream, server.settings.scheme, path, host).await?,
+                };
+                if expect.accepts(status) {
+                    Ok(())
+                } else {
+                    Err(Failed::Status(status))
+                }
             }
         }
     };
@@ -60,10 +109,65 @@ async fn connect(server: &OriginServer) -> Result<TcpStream, Failed> {
     outcome
 }
 
-async fn ask(stream: TcpStream, path: &str, host: &str, expect: &Expect) -> Result<(), Failed> {
+/// What is spoken over a connection.
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// TLS if the server has it, and the version that requests to it would have.
+async fn secure(
+    stream: TcpStream,
+    server: &OriginServer,
+    way: Way<'_>,
+) -> Result<(OriginStream, Version), Failed> {
+    let UpstreamTransport {
+        protocol,
+        send_proxy_protocol,
+    } = way.transport;
+    let offer = match (protocol, send_proxy_protocol) {
+        (Protocol::Auto, ProxyProtocol::Off) => Offer::Either,
+        (Protocol::Auto | Protocol::Http1, _) => Offer::Http1,
+        (Protocol::H2 | Protocol::H2c, _) => Offer::Http2,
+    };
+    if server.settings.scheme == Scheme::Http {
+        let version = match offer {
+            Offer::Http1 | Offer::Either => Version::Http1,
+            Offer::Http2 => Version::Http2,
+        };
+        let stream = OriginStream::new(Transport::Cleartext(stream));
+        return Ok((stream, version));
+    }
+    let tls = way.tls.ok_or(Failed::Tls("no TLS settings"))?;
+    let stream = tls
+        .connect(&server.settings.host, offer, stream)
+        .await
+        .map_err(|error| tls_failed(server, &error))?;
+    let version = match (stream.get_ref().1.alpn_protocol(), offer) {
+        (Some(b"h2"), _) => Version::Http2,
+        (_, Offer::Http1 | Offer::Either) => Version::Http1,
+        // RFC 9113 §3.2: HTTP/2 over TLS is what ALPN says it is.
+        (_, Offer::Http2) => return Err(Failed::Tls("no HTTP/2 in ALPN")),
+    };
+    let stream = OriginStream::new(Transport::Tls(Box::new(stream)));
+    Ok((stream, version))
+}
+
+fn tls_failed(server: &OriginServer, error: &io::Error) -> Failed {
+    tracing::debug!(origin = server.authority, %error, "TLS handshake failed");
+    Failed::Tls(match HandshakeFailure::of(error) {
+        HandshakeFailure::Certificate => "certificate not trusted",
+        HandshakeFailure::Alert => "TLS refused",
+        HandshakeFailure::Protocol => "no valid TLS",
+        HandshakeFailure::Closed => "closed during TLS handshake",
+    })
+}
+
+/// The status of the response.
+async fn ask_http1(stream: OriginStream, path: &str, host: &str) -> Result<u16, Failed> {
     let request = Request::get(path)
         .header(HOST, host)
-        .header(USER_AGENT, "weir health check")
+        .header(USER_AGENT, AGENT)
         .header(CONNECTION, HeaderValue::from_static("close"))
         .body(Empty::<Bytes>::new())
         .map_err(|_invalid| Failed::Invalid)?;
@@ -79,11 +183,58 @@ async fn ask(stream: TcpStream, path: &str, host: &str, expect: &Expect) -> Resu
         // It may end with the response in hand.
         _ = connection => response.await,
     };
-    let status = response.map_err(|_lost| Failed::Invalid)?.status().as_u16();
-    if expect.accepts(status) {
-        Ok(())
-    } else {
-        Err(Failed::Status(status))
+    let response = response.map_err(|_lost| Failed::Invalid)?;
+    Ok(response.status().as_u16())
+}
+
+/// The same. RFC 9113 §8.3.1: `:authority` says what `Host` would.
+async fn ask_http2(
+    stream: OriginStream,
+    scheme: Scheme,
+    path: &str,
+    host: &str,
+) -> Result<u16, Failed> {
+    let uri = Uri::builder()
+        .scheme(match scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        })
+        .authority(host)
+        .path_and_query(path)
+        .build()
+        .map_err(|_invalid| Failed::Invalid)?;
+    let request = Request::get(uri)
+        .header(USER_AGENT, AGENT)
+        .body(Empty::<Bytes>::new())
+        .map_err(|_invalid| Failed::Invalid)?;
+    let tasks = Rc::new(RefCell::new(JoinSet::new()));
+    let (mut sender, connection) = http2::Builder::new(Tasks(Rc::downgrade(&tasks)))
+        .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_closed| Failed::Invalid)?;
+    let mut response = std::pin::pin!(sender.send_request(request));
+    let response = tokio::select! {
+        biased;
+        response = &mut response => response,
+        _ = connection => response.await,
+    };
+    let response = response.map_err(|_lost| Failed::Invalid)?;
+    Ok(response.status().as_u16())
+}
+
+/// Runs what hyper wants run for one check. Weak, because the tasks hold it: with the check they end, and the connection
+/// with them.
+#[derive(Clone)]
+struct Tasks(Weak<RefCell<JoinSet<()>>>);
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        if let Some(tasks) = self.0.upgrade() {
+            tasks.borrow_mut().spawn_local(async move {
+                future.await;
+            });
+        }
     }
 }
 
@@ -96,8 +247,10 @@ fn in_words(kind: ErrorKind) -> &'static str {
     }
 }
 
+const AGENT: HeaderValue = HeaderValue::from_static("weir health check");
 /// Largest response head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -107,7 +260,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::balance::{Scheme, Secret, ServerSettings, Upstream, UpstreamSettings};
+    use crate::balance::{Expect, Secret, ServerSettings, UpstreamSettings};
     use crate::clock;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -127,11 +280,15 @@ mod tests {
             timeout,
             ..HealthSettings::default()
         };
+        let way = Way {
+            transport: upstream.settings.transport,
+            tls: None,
+        };
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap()
-            .block_on(probe(&upstream.servers[0], &health))
+            .block_on(probe(&upstream.servers[0], way, &health))
     }
 
     fn http() -> ProbeKind {

@@ -43,6 +43,7 @@ mod strict;
 mod tls;
 mod upgrade;
 mod upstream_h2;
+mod upstream_probe;
 mod upstream_proxy;
 mod upstream_tls;
 mod weir;

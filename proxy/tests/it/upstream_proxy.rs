@@ -14,7 +14,7 @@ use crate::tls::run;
 use crate::weir::{PATIENCE, Setup};
 
 /// An origin that takes a header with `read` first; the headers come out of the channel.
-fn origin<T: Send + 'static>(
+pub fn origin<T: Send + 'static>(
     read: impl Fn(&mut BufReader<TcpStream>) -> T + Send + Sync + 'static,
 ) -> (Origin, Receiver<T>) {
     let (headers, received) = sync_channel(16);
@@ -30,7 +30,7 @@ fn origin<T: Send + 'static>(
     (origin, received)
 }
 
-fn setup(origin: SocketAddr, version: ProxyProtocol) -> Setup {
+pub fn setup(origin: SocketAddr, version: ProxyProtocol) -> Setup {
     Setup::to(&[origin]).with(|setup| setup.transport.send_proxy_protocol = version)
 }
 

@@ -19,13 +19,13 @@ use crate::origin_h2::{H2Origin, Speaking};
 use crate::weir::{PATIENCE, Setup};
 
 /// An authority whose certificates both sides may use, and a directory with the files weir reads.
-struct Authority {
+pub struct Authority {
     directory: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let directory =
@@ -54,7 +54,7 @@ impl Authority {
     }
 
     /// For an origin server called `name`; `alpn` is what it speaks.
-    fn server(&self, name: &str, alpn: &[&[u8]], clients: Clients) -> Arc<ServerConfig> {
+    pub fn server(&self, name: &str, alpn: &[&[u8]], clients: Clients) -> Arc<ServerConfig> {
         let (certificate, key, _) = self.issue(name);
         let builder = ServerConfig::builder();
         let builder = match clients {
@@ -74,7 +74,7 @@ impl Authority {
         Arc::new(config)
     }
 
-    fn trusted(&self) -> OriginTlsSettings {
+    pub fn trusted(&self) -> OriginTlsSettings {
         OriginTlsSettings {
             ca: Some(self.directory.join("ca.pem")),
             server_name: Some("app.internal".into()),
@@ -92,24 +92,24 @@ impl Drop for Authority {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Clients {
+pub enum Clients {
     Anyone,
     Certified,
 }
 
 /// What an origin server saw of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Handshake {
+pub struct Handshake {
     server_name: Option<String>,
     protocol: Option<Vec<u8>>,
     client_certificates: usize,
     resumed: bool,
 }
 
-type Handshakes = Arc<Mutex<Vec<Handshake>>>;
+pub type Handshakes = Arc<Mutex<Vec<Handshake>>>;
 
 /// An HTTP/1.1 origin server that answers one request a connection.
-fn origin(config: Arc<ServerConfig>) -> (SocketAddr, Handshakes) {
+pub fn origin(config: Arc<ServerConfig>) -> (SocketAddr, Handshakes) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let handshakes = Handshakes::default();
@@ -143,7 +143,7 @@ fn origin(config: Arc<ServerConfig>) -> (SocketAddr, Handshakes) {
     (address, handshakes)
 }
 
-fn setup(origin: SocketAddr, tls: OriginTlsSettings) -> Setup {
+pub fn setup(origin: SocketAddr, tls: OriginTlsSettings) -> Setup {
     Setup::to(&[origin]).with(|setup| setup.origin_tls = Some(tls))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Context, Task};
 use crate::balance::{HealthSettings, Turn, Upstream, fraction, jittered};
 use crate::clock;
-use crate::http::probe::probe;
+use crate::http::probe::{Way, probe};
 
 /// The checks of an upstream.
 pub(super) fn tasks(
@@ -23,7 +23,12 @@ pub(super) fn tasks(
         .collect()
 }
 
-async fn check(context: &Context, upstream: &Upstream, index: usize, settings: &HealthSettings) {
+async fn check(
+    context: &Context,
+    upstream: &Arc<Upstream>,
+    index: usize,
+    settings: &HealthSettings,
+) {
     // The first checks come soon, but not all at once.
     let first = settings.interval.min(settings.timeout);
     tokio::time::sleep(first.mul_f64(fraction(context.number()))).await;
@@ -35,11 +40,21 @@ async fn check(context: &Context, upstream: &Upstream, index: usize, settings: &
     }
 }
 
-async fn round(context: &Context, upstream: &Upstream, index: usize, settings: &HealthSettings) {
+async fn round(
+    context: &Context,
+    upstream: &Arc<Upstream>,
+    index: usize,
+    settings: &HealthSettings,
+) {
     // Closed never: the semaphore lives as long as the thread.
     let _one_of_few = context.probes.acquire().await;
     let server = &upstream.servers[index];
-    let failed = probe(server, settings).await.err();
+    // TLS is made anew by a reload that changes nothing of the upstream, too.
+    let site = context.site.load_full();
+    let Some(way) = Way::of(&site, upstream) else {
+        return;
+    };
+    let failed = probe(server, way, settings).await.err();
     let reason = failed.map(|why| why.to_string());
     let reason = reason.as_deref();
     let outcome = reason.map_or(Ok(()), Err);

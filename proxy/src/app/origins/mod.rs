@@ -52,6 +52,7 @@ impl Origins {
                 match runtime {
                     Ok(runtime) => {
                         let context = Rc::new(Context {
+                            site,
                             services: shared,
                             outstanding,
                             found: tell,
@@ -60,7 +61,7 @@ impl Origins {
                             numbers: Cell::new(0),
                         });
                         let local = tokio::task::LocalSet::new();
-                        local.block_on(&runtime, run(&context, &site, reloads));
+                        local.block_on(&runtime, run(&context, reloads));
                     }
                     Err(error) => tracing::error!(%error, "cannot look after origin servers"),
                 }
@@ -101,6 +102,7 @@ impl Origins {
 
 /// What the thread's tasks share.
 struct Context {
+    site: Arc<ArcSwap<Site>>,
     services: Arc<ArcSwap<Services>>,
     outstanding: watch::Sender<usize>,
     found: watch::Sender<()>,
@@ -150,11 +152,11 @@ struct Tasks {
     services: HashMap<String, Task>,
 }
 
-async fn run(context: &Rc<Context>, site: &ArcSwap<Site>, mut reloads: watch::Receiver<()>) {
+async fn run(context: &Rc<Context>, mut reloads: watch::Receiver<()>) {
     let mut tasks = Tasks::default();
     let mut first = true;
     loop {
-        tasks = tasks.renewed(context, &site.load_full());
+        tasks = tasks.renewed(context, &context.site.load_full());
         if std::mem::take(&mut first) {
             context.outstanding.send_modify(|left| *left -= 1);
         }

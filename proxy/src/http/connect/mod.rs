@@ -3,8 +3,8 @@
 mod proxy_protocol;
 mod stream;
 
-pub(super) use proxy_protocol::Ends;
-pub(super) use stream::{HeadBudget, OriginStream};
+pub(super) use proxy_protocol::{Ends, announce_local};
+pub(super) use stream::{HeadBudget, OriginStream, Transport};
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,6 @@ use super::pool::{Joined, Lease, Open, Pool, Server, h1, h2};
 use crate::balance::{Protocol, Scheme};
 use crate::clock;
 use crate::tls::{HandshakeFailure, Offer, OriginTls};
-use stream::Transport;
 
 /// A server, and how it is to be reached for one request.
 #[derive(Clone, Copy)]

@@ -44,6 +44,19 @@ pub(super) async fn announce(
     stream.write_all(&header(version, ends)?).await
 }
 
+/// Says to a server that the connection is weir's own, for no client.
+pub(in crate::http) async fn announce_local(
+    stream: &mut TcpStream,
+    version: ProxyProtocol,
+) -> io::Result<()> {
+    let header: &[u8] = match version {
+        ProxyProtocol::Off => return Ok(()),
+        ProxyProtocol::V1 => b"PROXY UNKNOWN\r\n",
+        ProxyProtocol::V2 => LOCAL,
+    };
+    stream.write_all(header).await
+}
+
 fn header(version: ProxyProtocol, ends: Ends) -> io::Result<Vec<u8>> {
     let addresses = one_family(ends);
     match version {
@@ -74,6 +87,9 @@ fn mapped(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => address,
     }
 }
+
+/// Version 2: signature, command LOCAL, no family, no addresses.
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 #[cfg(test)]
 mod tests {

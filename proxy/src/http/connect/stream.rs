@@ -16,7 +16,7 @@ pub(in crate::http) struct OriginStream {
     head: Arc<HeadBudget>,
 }
 
-pub(super) enum Transport {
+pub(in crate::http) enum Transport {
     Cleartext(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -27,7 +27,7 @@ pub(super) enum Transport {
 pub(in crate::http) struct HeadBudget(AtomicU64);
 
 impl OriginStream {
-    pub(super) fn new(transport: Transport) -> Self {
+    pub(in crate::http) fn new(transport: Transport) -> Self {
         let head = Arc::default();
         Self { transport, head }
     }
