@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Upstream, UpstreamSettings};
+use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Terms, Upstream, UpstreamSettings};
 use crate::config::Settings;
 use crate::http::{FileError, Filters, Site};
-use crate::tls::{self, CertificateError};
+use crate::tls::{self, CertificateError, OriginTls, OriginTlsSettings};
 use crate::{clock, detect, route};
 
 use super::origins::Services;
@@ -22,7 +22,7 @@ pub(super) fn first_site(
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         filters,
-        upstreams: upstreams(settings, &[], secret),
+        upstreams: upstreams(settings, None, secret),
         origin_tls: tls::origins(&settings.origin_tls)?,
         rules,
         generation: 1,
@@ -48,7 +48,7 @@ pub(super) fn next_site(
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         filters,
-        upstreams: upstreams(&settings, &current.upstreams, &shared.secret),
+        upstreams: upstreams(&settings, Some(&current), &shared.secret),
         // Read again though nothing else changed: the files may have.
         origin_tls: tls::origins(&settings.origin_tls)?,
         rules,
@@ -68,7 +68,7 @@ pub(super) fn site_with(
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         filters: filters(&settings, Some(&current))?,
-        upstreams: upstreams(&settings, &current.upstreams, &shared.secret),
+        upstreams: upstreams(&settings, Some(&current), &shared.secret),
         origin_tls: current.origin_tls.clone(),
         rules: Arc::clone(&current.rules),
         generation: current.generation,
@@ -106,28 +106,40 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     }
 }
 
-/// The upstreams that are wanted, with what is `known` of their servers.
-fn upstreams(settings: &Settings, known: &[Arc<Upstream>], secret: &Secret) -> Vec<Arc<Upstream>> {
+/// The upstreams that are wanted, with what the `current` site knows of their servers.
+fn upstreams(settings: &Settings, current: Option<&Site>, secret: &Secret) -> Vec<Arc<Upstream>> {
     let now = clock::now();
-    let follow = |wanted: &UpstreamSettings| {
-        known
-            .iter()
-            .find(|upstream| upstream.settings.name == wanted.name)
-            .map_or_else(
-                || Arc::new(Upstream::new(wanted.clone(), secret.clone(), now)),
-                |known| follow(known, wanted),
-            )
-    };
-    settings.upstreams.iter().map(follow).collect()
+    let wanted = settings.upstreams.iter().zip(&settings.origin_tls);
+    wanted
+        .map(|(wanted, tls)| {
+            current
+                .and_then(|current| follow(current, wanted, tls.as_ref()))
+                .unwrap_or_else(|| Arc::new(Upstream::new(wanted.clone(), secret.clone(), now)))
+        })
+        .collect()
 }
 
-/// The same upstream if nothing changed, else one that keeps what is known of the servers that stay.
-fn follow(known: &Arc<Upstream>, wanted: &UpstreamSettings) -> Arc<Upstream> {
-    if known.settings == *wanted {
+/// The same upstream if nothing changed, else one that keeps what is known of the servers that stay. `None` if `current`
+/// has none of that name.
+fn follow(
+    current: &Site,
+    wanted: &UpstreamSettings,
+    tls: Option<&OriginTlsSettings>,
+) -> Option<Arc<Upstream>> {
+    let mut upstreams = current.upstreams.iter();
+    let index = upstreams.position(|known| known.settings.name == wanted.name)?;
+    let known = &current.upstreams[index];
+    let before = current.origin_tls[index].as_deref();
+    let terms = if before.map(OriginTls::settings) == tls {
+        Terms::Same
+    } else {
+        Terms::Changed
+    };
+    Some(if known.settings == *wanted && terms == Terms::Same {
         Arc::clone(known)
     } else {
-        Arc::new(known.succeeded_by(wanted.clone()))
-    }
+        Arc::new(known.succeeded_by(wanted.clone(), terms))
+    })
 }
 
 /// Adds the servers that services stand for, as many as an upstream may have.
@@ -154,6 +166,35 @@ mod tests {
 
     use super::*;
     use crate::balance::Scheme;
+
+    #[test]
+    fn servers_are_others_once_their_tls_is_another() {
+        let settings = |verify: &str| {
+            let text = format!(
+                r#"
+                [[listen]]
+                address = "[::]:80"
+                [[upstream]]
+                name = "app"
+                servers = ["https://192.0.2.1:443", "http://192.0.2.1:80"]
+                tls = {{ verify = false{verify} }}
+                [[route]]
+                upstream = "app"
+            "#
+            );
+            crate::config::parse(&text, Path::new("weir.toml")).expect("valid")
+        };
+        let (before, named) = (settings(""), settings(", server_name = \"app.internal\""));
+        let secret = Secret::new([7; 16]);
+        let site = first_site(&before, &secret).expect("no files");
+        let known = &site.upstreams[0];
+        let same = upstreams(&before, Some(&site), &secret).remove(0);
+        assert!(Arc::ptr_eq(&same, known));
+        let other = upstreams(&named, Some(&site), &secret).remove(0);
+        assert_eq!(other.settings, known.settings, "TLS is not among them");
+        assert!(!Arc::ptr_eq(&other.servers[0], &known.servers[0]));
+        assert!(Arc::ptr_eq(&other.servers[1], &known.servers[1]));
+    }
 
     #[test]
     fn found_servers_are_added_once_and_no_more_than_there_may_be() {

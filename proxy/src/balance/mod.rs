@@ -21,7 +21,7 @@ pub use settings::{
     RetrySettings, Scheme, ServerSettings, StickySettings, UpstreamLimits, UpstreamSettings,
     UpstreamTimeouts, UpstreamTransport,
 };
-pub use upstream::Upstream;
+pub use upstream::{Terms, Upstream};
 
 /// Most servers an upstream may have. Requests remember the servers they tried in as many bits, and a look-up table
 /// names a server in a byte. Configuration refuses more; servers past it would never be picked.

@@ -55,6 +55,7 @@ pub enum Offer {
 /// One upstream's TLS, made ready. Sessions are resumed (RFC 8446 §2.2), as long as this lives.
 #[derive(Debug)]
 pub struct OriginTls {
+    settings: OriginTlsSettings,
     config: Arc<ClientConfig>,
     /// The same, but offers `http/1.1` alone: what is to be upgraded cannot be HTTP/2.
     http1: Arc<ClientConfig>,
@@ -75,6 +76,11 @@ pub(crate) enum HandshakeFailure {
 }
 
 impl OriginTls {
+    /// What it was made from.
+    pub fn settings(&self) -> &OriginTlsSettings {
+        &self.settings
+    }
+
     /// The handshake with the server `host`.
     pub(crate) async fn connect(
         &self,
@@ -165,6 +171,7 @@ fn origin(
     let mut http1 = config.clone();
     http1.alpn_protocols = Offer::Http1.protocols();
     Ok(OriginTls {
+        settings: settings.clone(),
         config: Arc::new(config),
         http1: Arc::new(http1),
         server_name,

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::health::{Attempt, Health, Rule, Turn};
 use super::pick::Maglev;
 use super::server::{InFlight, OriginServer};
-use super::{EjectSettings, Policy, SERVERS_MAX, Secret, UpstreamSettings};
+use super::{EjectSettings, Policy, SERVERS_MAX, Scheme, Secret, ServerSettings, UpstreamSettings};
 
 /// A group of origin servers and what is known of each. Shared by all workers; health is atomics. Kept over a reload
 /// when its settings are unchanged; when they are not, the servers that stay are.
@@ -32,6 +32,15 @@ pub struct Upstream {
     ejecting: Mutex<()>,
 }
 
+/// Whether TLS with an upstream's servers is, after a reload, what it was: whom weir trusts, and who it says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terms {
+    /// It is.
+    Same,
+    /// It is not: what was agreed with an `https://` server before is void.
+    Changed,
+}
+
 impl Upstream {
     /// All servers healthy. `epoch` is any instant not after the first `now`.
     pub fn new(settings: UpstreamSettings, secret: Secret, epoch: Instant) -> Self {
@@ -41,17 +50,19 @@ impl Upstream {
     }
 
     /// What follows this one after a reload: servers that stay keep their counters, their health and that they are
-    /// drained.
+    /// drained. Connections stay with their server, so one that is spoken with in another way is another server.
     #[must_use]
-    pub fn succeeded_by(&self, settings: UpstreamSettings) -> Self {
+    pub fn succeeded_by(&self, settings: UpstreamSettings, terms: Terms) -> Self {
         let checked = settings.health.is_some();
-        // Else the connections that there are do not speak what is wanted.
         let same_transport = settings.transport == self.settings.transport;
+        let same_way = |server: &ServerSettings| {
+            same_transport && (terms == Terms::Same || server.scheme == Scheme::Http)
+        };
         let next = Self::build(settings, self.secret.clone(), self.epoch, |wanted| {
             let stays = self
                 .servers
                 .iter()
-                .find(|server| same_transport && server.settings == *wanted);
+                .find(|server| same_way(&server.settings) && server.settings == *wanted);
             stays.map_or_else(|| self.reborn(wanted), Arc::clone)
         });
         if !checked {
@@ -61,7 +72,7 @@ impl Upstream {
     }
 
     /// A server with other settings; that the operator drained it still holds.
-    fn reborn(&self, wanted: &super::ServerSettings) -> Arc<OriginServer> {
+    fn reborn(&self, wanted: &ServerSettings) -> Arc<OriginServer> {
         let server = OriginServer::new(wanted.clone());
         let before = self
             .servers
@@ -80,7 +91,7 @@ impl Upstream {
         settings: UpstreamSettings,
         secret: Secret,
         epoch: Instant,
-        server: impl Fn(&super::ServerSettings) -> Arc<OriginServer>,
+        server: impl Fn(&ServerSettings) -> Arc<OriginServer>,
     ) -> Self {
         let servers: Vec<_> = settings.servers.iter().map(server).collect();
         let tokens = match settings.sticky {

@@ -172,7 +172,7 @@ fn a_successor_keeps_what_is_known_of_servers_that_stay() {
     let mut settings = of(&[1, 1, 9, 1]);
     settings.servers.remove(1);
     settings.servers.push(of(&[1, 1]).servers.remove(1));
-    let after = before.succeeded_by(settings);
+    let after = before.succeeded_by(settings, Terms::Same);
     let states: Vec<_> = (0..4).map(|index| after.health(index, now)).collect();
     assert_eq!(
         states,
@@ -191,7 +191,7 @@ fn a_drained_server_stays_drained_when_its_weight_changes() {
     let now = start();
     let before = upstream(&[1, 1], EJECT, now);
     before.drain(1, true, now);
-    let after = before.succeeded_by(of(&[1, 5]));
+    let after = before.succeeded_by(of(&[1, 5]), Terms::Same);
     assert_eq!(after.health(1, now), Health::Drained);
 }
 
