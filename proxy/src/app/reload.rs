@@ -186,7 +186,8 @@ mod tests {
         };
         let (before, named) = (settings(""), settings(", server_name = \"app.internal\""));
         let secret = Secret::new([7; 16]);
-        let site = first_site(&before, &secret).expect("no files");
+        let site = first_site(&before, filters(&before, None).expect("no files"), &secret)
+            .expect("no files");
         let known = &site.upstreams[0];
         let same = upstreams(&before, Some(&site), &secret).remove(0);
         assert!(Arc::ptr_eq(&same, known));
