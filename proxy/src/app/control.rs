@@ -159,16 +159,9 @@ impl ControlPlane {
     /// Takes the servers over that SRV records name now.
     pub(super) fn take_services(&self) {
         let found = self.origins.services();
-        match reload::site_with(&self.settings.borrow(), &self.shared, &found) {
-            Ok(site) => {
-                self.shared.site.store(Arc::new(site));
-                self.origins.reloaded();
-            }
-            // A file that a route names is gone since the last reload: that is to be told, and nothing to serve less for.
-            Err(error) => {
-                tracing::warn!(hint = %error.hint, "servers of services are not taken over: {error}");
-            }
-        }
+        let site = reload::site_with(&self.settings.borrow(), &self.shared, &found);
+        self.shared.site.store(Arc::new(site));
+        self.origins.reloaded();
     }
 
     /// Reads the configuration again. Everything that can fail is done before anything changes for clients.
@@ -220,6 +213,7 @@ impl ControlPlane {
         );
         let listeners = listeners
             .map_err(|error| refused(error.to_string(), "choose another `address`".to_owned()))?;
+        let mut applied = true;
         if let Some(guard) = &self.guard {
             let in_force = Rc::clone(&self.settings.borrow());
             match guard.reconfigure(&in_force, &wanted) {
@@ -228,6 +222,7 @@ impl ControlPlane {
                 Err(error) if error.kind == ErrorKind::NotAttached => {
                     tracing::warn!(hint = %error.hint, "[shield] is not applied: {error}");
                     needs_restart.push("shield");
+                    applied = false;
                 }
                 Err(error) => return Err(refused(error.to_string(), error.hint)),
             }
@@ -243,12 +238,18 @@ impl ControlPlane {
             upstreams: wanted.upstreams.len(),
             needs_restart: needs_restart.into_iter().map(str::to_owned).collect(),
         };
+        site.upstreams
+            .iter()
+            .for_each(|upstream| upstream.succeeded());
         self.shared.site.store(Arc::new(site));
         self.origins.reloaded();
         self.shared.upgrades.set_max(wanted.upgrades);
-        // Two statements: the first borrow lives as long as the one it is in.
-        let effective = Rc::new(reload::effective(&self.settings.borrow(), wanted));
-        *self.settings.borrow_mut() = effective;
+        let current = Rc::clone(&self.settings.borrow());
+        let mut effective = reload::effective(&current, wanted);
+        if !applied {
+            effective.shield = current.shield.clone();
+        }
+        *self.settings.borrow_mut() = Rc::new(effective);
         Ok(reloaded)
     }
 

@@ -198,7 +198,7 @@ async fn look_up(settings: &Settings, shared: &Shared) -> anyhow::Result<Origins
     origins.ready().await;
     let found = origins.services();
     if !found.is_empty() {
-        let site = reload::site_with(settings, shared, &found)?;
+        let site = reload::site_with(settings, shared, &found);
         shared.site.store(Arc::new(site));
         origins.reloaded();
     }

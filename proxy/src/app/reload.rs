@@ -21,7 +21,7 @@ pub(super) fn first_site(
     Ok(Site {
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
-        filters,
+        filters: Arc::new(filters),
         upstreams: upstreams(settings, None, secret),
         origin_tls: tls::origins(&settings.origin_tls)?,
         rules,
@@ -47,7 +47,7 @@ pub(super) fn next_site(
     Ok(Site {
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
-        filters,
+        filters: Arc::new(filters),
         upstreams: upstreams(&settings, Some(&current), &shared.secret),
         // Read again though nothing else changed: the files may have.
         origin_tls: tls::origins(&settings.origin_tls)?,
@@ -57,27 +57,23 @@ pub(super) fn next_site(
 }
 
 /// The current site with other servers found. The configuration is the same, so its generation is.
-pub(super) fn site_with(
-    settings: &Settings,
-    shared: &Shared,
-    found: &Services,
-) -> Result<Site, FileError> {
+pub(super) fn site_with(settings: &Settings, shared: &Shared, found: &Services) -> Site {
     let current = shared.site.load();
     let settings = with_services(settings, found);
-    Ok(Site {
+    Site {
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
-        filters: filters(&settings, Some(&current))?,
+        filters: Arc::clone(&current.filters),
         upstreams: upstreams(&settings, Some(&current), &shared.secret),
         origin_tls: current.origin_tls.clone(),
         rules: Arc::clone(&current.rules),
         generation: current.generation,
-    })
+    }
 }
 
 /// Reads what the routes need of files, and takes over what those of `current` have counted.
 pub(super) fn filters(settings: &Settings, current: Option<&Site>) -> Result<Filters, FileError> {
-    let previous = current.map(|site| &site.filters);
+    let previous = current.map(|site| &*site.filters);
     Filters::load(&settings.routes, &settings.error_pages, previous)
 }
 

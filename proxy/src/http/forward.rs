@@ -91,7 +91,7 @@ pub(super) async fn forward(
             (Retry::Always | Retry::Unprocessed, Some(unsent)) => unsent,
             (retry, _) => again(retry, outgoing, &upload).ok_or(fault)?,
         };
-        search.failed(fault);
+        search.failed(server.index, fault);
         if fault == Fault::ConnectionLimitReached {
             served.not_asked();
             continue;
@@ -174,13 +174,13 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The server that came last did not answer.
-    fn failed(&mut self, fault: Fault) {
+    /// Server number `index` did not answer.
+    fn failed(&mut self, index: usize, fault: Fault) {
         if fault == Fault::ConnectionLimitReached {
             self.full = true;
         } else {
             self.last = fault;
-            self.asked = self.tried;
+            self.asked.insert(index);
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Site {
     /// Routes.
     pub routes: crate::route::Table,
     /// What the routes need beside their settings.
-    pub filters: Filters,
+    pub filters: Arc<Filters>,
     /// Upstreams; a route's `upstream` is an index into it.
     pub upstreams: Vec<Arc<crate::balance::Upstream>>,
     /// TLS towards the servers of each upstream that has some.

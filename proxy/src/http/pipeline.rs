@@ -119,6 +119,9 @@ fn encode(
     if version == Version::HTTP_10 || !course.route().is_some_and(|route| route.compress) {
         return;
     }
+    if method != Method::HEAD && response.body().is_end_stream() {
+        return;
+    }
     let worker = &connection.worker;
     let status = response.status();
     let start = |coding| {
@@ -178,6 +181,12 @@ async fn answer(
         Action::Forward(upstream) => *upstream,
         Action::Redirect(redirect) => {
             return filters::redirect(redirect, &course.values());
+        }
+        // In HTTP/2 success would open what nobody is behind.
+        Action::Respond(fixed)
+            if upgrade.is_some() && connection.http() == Http::Two && fixed.status.is_success() =>
+        {
+            return Err(Fault::UpgradeUnsupported);
         }
         Action::Respond(fixed) => return Ok(filters::respond(fixed)),
     };

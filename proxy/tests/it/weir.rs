@@ -154,7 +154,7 @@ impl Setup {
         let routes = self.routes.clone().unwrap_or_else(|| vec![route]);
         Site {
             requests: self.requests,
-            filters: Filters::load(&routes, &self.error_pages, None).unwrap(),
+            filters: Arc::new(Filters::load(&routes, &self.error_pages, None).unwrap()),
             routes: Table::new(routes),
             upstreams: vec![Arc::new(Upstream::new(
                 upstream,

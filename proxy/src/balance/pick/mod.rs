@@ -51,7 +51,8 @@ impl Tried {
         self.0[index / 64] & (1 << (index % 64)) != 0
     }
 
-    fn insert(&mut self, index: usize) {
+    /// Remembers one more.
+    pub fn insert(&mut self, index: usize) {
         self.0[index / 64] |= 1 << (index % 64);
     }
 }

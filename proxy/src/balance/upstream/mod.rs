@@ -53,22 +53,24 @@ impl Upstream {
     /// drained. Connections stay with their server, so one that is spoken with in another way is another server.
     #[must_use]
     pub fn succeeded_by(&self, settings: UpstreamSettings, terms: Terms) -> Self {
-        let checked = settings.health.is_some();
         let same_transport = settings.transport == self.settings.transport;
         let same_way = |server: &ServerSettings| {
             same_transport && (terms == Terms::Same || server.scheme == Scheme::Http)
         };
-        let next = Self::build(settings, self.secret.clone(), self.epoch, |wanted| {
+        Self::build(settings, self.secret.clone(), self.epoch, |wanted| {
             let stays = self
                 .servers
                 .iter()
                 .find(|server| same_way(&server.settings) && server.settings == *wanted);
             stays.map_or_else(|| self.reborn(wanted), Arc::clone)
-        });
-        if !checked {
-            next.servers.iter().for_each(|server| server.probed.reset());
+        })
+    }
+
+    /// To be told when it takes its predecessor's place: what checks have found is forgotten if there are none any more.
+    pub fn succeeded(&self) {
+        if self.settings.health.is_none() {
+            self.servers.iter().for_each(|server| server.probed.reset());
         }
-        next
     }
 
     /// A server with other settings; that the operator drained it still holds.

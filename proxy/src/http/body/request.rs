@@ -82,6 +82,7 @@ impl RequestBody {
     fn of(upload: Rc<Upload>) -> Self {
         upload.bodies.set(upload.bodies.get() + 1);
         upload.whole.set(upload.source.borrow().is_sent(0));
+        upload.waits_for_client.set(false);
         Self {
             number: upload.bodies.get(),
             next: 0,
@@ -293,6 +294,7 @@ impl Body for RequestBody {
             this.next += 1;
             upload.passed();
             upload.whole.set(source.is_sent(this.next));
+            upload.waits_for_client.set(false);
             return Poll::Ready(Some(Ok(frame)));
         }
         let Some(incoming) = &mut source.incoming else {

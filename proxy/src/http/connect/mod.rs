@@ -71,7 +71,10 @@ pub(super) async fn connect(pool: &Rc<Pool>, target: Target<'_>) -> Result<Lease
             }
             Joined::Dial(dialing) => {
                 let outcome = by(deadline, open(pool, target, plan)).await.flatten();
-                if let (Some(dialing), Err(fault)) = (dialing, &outcome) {
+                // At the limit others may still find a stream that has come free: they ask again.
+                if let (Some(dialing), Err(fault)) = (dialing, &outcome)
+                    && *fault != Fault::ConnectionLimitReached
+                {
                     dialing.fail(*fault);
                 }
                 return outcome;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::{Open, Server};
+use super::{Open, Pool, Server};
 use crate::clock;
 use crate::http::body::RequestBody;
 use crate::http::connect::OriginStream;
@@ -34,6 +34,9 @@ pub(in crate::http) struct Shared {
     retires_at: Instant,
     /// The origin server takes no new streams (GOAWAY, RFC 9113 §6.8).
     leaving: Cell<bool>,
+    /// Who is told when a stream ends.
+    pool: Weak<Pool>,
+    server: Server,
 }
 
 /// A stream of a shared connection; held by the exchange and by the request's content. Dropping the last one frees its
@@ -112,6 +115,9 @@ impl Drop for Stream {
         let shared = &self.0;
         shared.streams.set(shared.streams.get() - 1);
         shared.idle_since.set(clock::now());
+        if let Some(pool) = shared.pool.upgrade() {
+            pool.queues.freed(&shared.server.upstream);
+        }
     }
 }
 
@@ -123,6 +129,7 @@ pub(in crate::http) async fn handshake(
     open: Open,
 ) -> Result<Rc<Shared>, Fault> {
     let retires_at = open.pool.retirement(server);
+    let pool = Rc::downgrade(&open.pool);
     let socket = Rc::new(Socket::new(open));
     let (sender, connection) = Builder::new(Tasks(Rc::clone(&socket)))
         .timer(TokioTimer::new())
@@ -156,6 +163,8 @@ pub(in crate::http) async fn handshake(
         idle_since: Cell::new(now),
         retires_at,
         leaving: Cell::new(false),
+        pool,
+        server: server.clone(),
     }))
 }
 

@@ -180,6 +180,8 @@ impl Pool {
         shelf.speaks_http1 = false;
         shelf.connections.push(connection);
         drop(shared);
+        // There is room for more than one.
+        self.queues.freed_all(&server.upstream);
         self.reap();
         self.lend(Link::Http2(stream), server.clone())
     }
@@ -209,12 +211,25 @@ impl Pool {
         let most = server.upstream.settings.limits.connections;
         if connections.fetch_add(1, Ordering::Relaxed) >= most {
             connections.fetch_sub(1, Ordering::Relaxed);
+            self.close_oldest(server);
             return None;
         }
         Some(Open {
             server: server.clone(),
             pool: Rc::clone(self),
         })
+    }
+
+    /// Makes room where `server` has as many connections as it may: one that waits for a request, and that the request at
+    /// hand cannot use, goes. Whoever waits is told once it is closed.
+    fn close_oldest(&self, server: &Server) {
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.get_mut(&server.key());
+        let oldest = connections
+            .filter(|connections| !connections.is_empty())
+            .map(|connections| connections.remove(0));
+        drop(idle);
+        drop(oldest);
     }
 
     fn lend(self: &Rc<Self>, link: Link, server: Server) -> Lease {

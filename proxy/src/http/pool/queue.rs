@@ -95,6 +95,14 @@ impl Queues {
             queue.freed.notify_one();
         }
     }
+
+    /// There is room for several requests to `upstream`.
+    pub(super) fn freed_all(&self, upstream: &Arc<Upstream>) {
+        let queues = self.0.borrow();
+        if let Some(queue) = queues.get(&key(upstream)) {
+            queue.freed.notify_waiters();
+        }
+    }
 }
 
 impl Drop for Waiting<'_> {

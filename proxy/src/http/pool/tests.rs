@@ -163,6 +163,24 @@ fn open_connections_are_counted_and_limited() {
 }
 
 #[test]
+fn at_the_limit_the_oldest_idle_connection_makes_room() {
+    run(async {
+        let (pool, server) = (Rc::new(Pool::default()), limited(Duration::from_secs(9), 2));
+        let (first, _first) = connection(&pool, &server).await;
+        let (second, _second) = connection(&pool, &server).await;
+        first.give_back();
+        assert!(pool.open(&server).is_none(), "not before it is closed");
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(pool.len(), 0);
+        let made = pool.open(&server).unwrap();
+        assert!(pool.open(&server).is_none(), "one is in use, one was made");
+        drop((made, second));
+    });
+}
+
+#[test]
 fn one_makes_a_connection_to_share_and_the_others_wait_for_it() {
     run(async {
         let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_secs(9)));

@@ -161,10 +161,14 @@ impl Accept {
         let before = Rc::clone(&self.current);
         let settings = self.listener.settings();
         let limits_only = before.settings.is_like(&settings);
-        self.current = Rc::new(Listener::new(settings, &self.credentials));
-        if !limits_only {
+        let mut next = Listener::new(settings, &self.credentials);
+        if limits_only {
+            // What becomes of the policy later concerns connections from before, too.
+            next.retired = Rc::clone(&before.retired);
+        } else {
             self.worker.retire(&before);
         }
+        self.current = Rc::new(next);
     }
 }
 

@@ -110,7 +110,7 @@ pub(crate) fn hash(list: &Blocklist, shape: Shape) -> Result<Loaded> {
     let mut hash = Object::compile("hash", &defines)?.load(&["hash_drop"])?;
     let map = hash.map_mut("BLOCKED")?;
     match shape.value_bytes {
-        24 => fill::<24>(map, list)?,
+        16 => fill::<16>(map, list)?,
         96 => fill::<96>(map, list)?,
         other => anyhow::bail!("the bench does not know blocklist values of {other} bytes"),
     }
