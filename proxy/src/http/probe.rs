@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -176,15 +177,7 @@ async fn ask_http1(stream: OriginStream, path: &str, host: &str) -> Result<u16, 
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_closed| Failed::Invalid)?;
-    let mut response = std::pin::pin!(sender.send_request(request));
-    let response = tokio::select! {
-        biased;
-        response = &mut response => response,
-        // It may end with the response in hand.
-        _ = connection => response.await,
-    };
-    let response = response.map_err(|_lost| Failed::Invalid)?;
-    Ok(response.status().as_u16())
+    status(sender.send_request(request), connection).await
 }
 
 /// The same. RFC 9113 §8.3.1: `:authority` says what `Host` would.
@@ -213,7 +206,15 @@ async fn ask_http2(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|_closed| Failed::Invalid)?;
-    let mut response = std::pin::pin!(sender.send_request(request));
+    status(sender.send_request(request), connection).await
+}
+
+/// Of the response that comes over `connection`, which may end with it in hand.
+async fn status<C: Future>(
+    response: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    connection: C,
+) -> Result<u16, Failed> {
+    let mut response = std::pin::pin!(response);
     let response = tokio::select! {
         biased;
         response = &mut response => response,
