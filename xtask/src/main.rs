@@ -15,6 +15,7 @@ mod fuzz;
 mod host;
 mod kernels;
 mod lint;
+mod peers;
 mod run;
 mod setup;
 mod step;
@@ -109,11 +110,13 @@ fn main() -> ExitCode {
 
 fn dispatch(task: Task, workspace: &Workspace) -> anyhow::Result<()> {
     match task {
-        Task::Setup { ci } => setup::run(if ci {
-            setup::Extent::Ci
-        } else {
-            setup::Extent::Work
-        }),
+        Task::Setup { ci } => {
+            if ci {
+                setup::run(setup::Extent::Ci)?;
+            }
+            setup::run(setup::Extent::Net)?;
+            peers::run(workspace)
+        }
         Task::BuildEbpf => ebpf::run(workspace),
         Task::Build => build::run(workspace),
         Task::Run { args } => run::run(workspace, &args),

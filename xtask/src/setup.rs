@@ -20,6 +20,13 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("nsenter", "util-linux"),
 ];
 
+/// The same for what only the net ring calls; see [`peers`](crate::peers) for its daemons.
+const NET_PROGRAMS: [(&str, &str); 3] = [
+    ("curl", "curl"),
+    ("nghttp", "nghttp2-client"),
+    ("h2load", "nghttp2-client"),
+];
+
 /// The same for what only benches call.
 const BENCH_PROGRAMS: [(&str, &str); 3] = [
     ("clang", "clang"),
@@ -34,6 +41,8 @@ const EMULATOR: [(&str, &str); 1] = [(kernels::QEMU, "qemu-system-x86")];
 pub(crate) enum Extent {
     /// Building, testing, the demo.
     Work,
+    /// Also the net ring.
+    Net,
     /// Also `bench`.
     Bench,
     /// Also `lint`.
@@ -85,6 +94,7 @@ impl Missing {
             .filter(|&major| !toolchain::has_llvm(major));
         let more: &[_] = match extent {
             Extent::Work | Extent::Ci => &[],
+            Extent::Net => &NET_PROGRAMS,
             Extent::Bench => &BENCH_PROGRAMS,
             Extent::Kernels => &EMULATOR,
         };
@@ -138,6 +148,8 @@ impl Missing {
         if let Some(major) = self.llvm {
             packages.extend([format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")]);
         }
+        // Two programs may be in one.
+        packages.dedup();
         packages
     }
 }
@@ -169,7 +181,8 @@ fn install_packages(missing: &Missing) -> anyhow::Result<()> {
     })
 }
 
-fn apt_get(program: &Path) -> Command {
+/// `apt-get` that asks nothing.
+pub(crate) fn apt_get(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use crate::kernels::{self, Series};
 use crate::step::Seconds;
 use crate::workspace::Workspace;
-use crate::{build, ebpf, exec, fuzz, host, setup, step};
+use crate::{build, ebpf, exec, fuzz, host, peers, setup, step};
 
 /// How far from the code a test stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,8 +71,12 @@ pub(crate) fn run(
     }
     setup::run(match ring {
         Some(Ring::Kernels) => setup::Extent::Kernels,
-        _ => setup::Extent::Work,
+        Some(Ring::Net) | None => setup::Extent::Net,
+        Some(Ring::Unit | Ring::Kernel) => setup::Extent::Work,
     })?;
+    if rings.contains(&Ring::Net) {
+        peers::run(workspace)?;
+    }
     ebpf::run(workspace)?;
 
     let mut outcomes = Vec::new();
