@@ -300,9 +300,14 @@ impl Socket for TlsStream<TcpStream> {
     }
 }
 
-/// What a listener offers in ALPN, best first.
+/// What a listener offers in ALPN, best first. A client of HTTP/1.0 may offer that alone, and would have its handshake refused
+/// (RFC 7301 §3.2).
 fn alpn(versions: HttpVersions) -> Vec<Vec<u8>> {
-    let offers = [(versions.http2, "h2"), (versions.http1, "http/1.1")];
+    let offers = [
+        (versions.http2, "h2"),
+        (versions.http1, "http/1.1"),
+        (versions.http1, "http/1.0"),
+    ];
     let offered = offers.into_iter().filter(|(offered, _)| *offered);
     offered.map(|(_, name)| name.as_bytes().to_vec()).collect()
 }

@@ -16,7 +16,7 @@ use weir::net::HttpVersions;
 
 use crate::client::Client;
 use crate::origin::{Origin, Then};
-use crate::tls::{Certificate, get, h2, run, text};
+use crate::tls::{Certificate, exchange, get, h2, run, text};
 use crate::weir::{Setup, Weir, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -66,6 +66,30 @@ fn alpn_chooses_the_protocol_and_both_reach_the_origin() {
     assert!(request.field("via").unwrap().starts_with("2.0 weir ("));
     until("both handshakes are counted", || {
         weir.counters.handshakes.load(Ordering::Relaxed) == 2
+    });
+}
+
+/// As curl with `--http1.0` does.
+#[test]
+fn a_client_that_offers_http_1_0_alone_is_answered() {
+    let origin = Origin::answering(OK);
+    let certificate = Certificate::new();
+    let weir = secure(&origin, &certificate).start();
+    run(async {
+        let mut stream = certificate
+            .connect(weir.address, &[b"http/1.0"])
+            .await
+            .unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.0"[..]));
+        let answer = exchange(&mut stream, "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(answer.contains(" 200 OK\r\n"), "{answer}");
+        let newer = certificate
+            .connect(weir.address, &[b"http/1.0", b"http/1.1"])
+            .await
+            .unwrap();
+        assert_eq!(newer.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
     });
 }
 
