@@ -1,4 +1,4 @@
-//! A throw-away certification authority and one server certificate for the lab's names.
+//! A throw-away certification authority, one server certificate for the lab's names and one for a client.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,15 +13,23 @@ use crate::cleanup::uninterrupted;
 
 /// The name that clients ask for. `.test` never resolves (RFC 6761 §6.2).
 pub const SERVER_NAME: &str = "weir.test";
+/// The common name in the client's certificate.
+pub const CLIENT_NAME: &str = "lab client";
 
-/// Certificate files for weir, and the authority for the clients.
+/// Certificate files for weir, for servers and clients beside it, and the authority for the clients of the lab.
 #[derive(Debug)]
 pub struct Pki {
     /// PEM: server certificate, then the authority's.
     pub chain: PathBuf,
     /// PEM: the server's private key.
     pub key: PathBuf,
-    authority: RootCertStore,
+    /// PEM: the authority's certificate alone.
+    pub authority: PathBuf,
+    /// PEM: a certificate of the client [`CLIENT_NAME`].
+    pub client_chain: PathBuf,
+    /// PEM: that client's private key.
+    pub client_key: PathBuf,
+    roots: RootCertStore,
 }
 
 impl Pki {
@@ -32,23 +40,31 @@ impl Pki {
         authority.distinguished_name = common_name("weir lab authority");
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
 
-        let mut server = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
-        server.distinguished_name = common_name(SERVER_NAME);
-        let key_pair = KeyPair::generate()?;
-        let certificate = server.signed_by(&key_pair, &authority)?;
-
-        let chain = directory.join("chain.pem");
-        let key = directory.join("key.pem");
-        uninterrupted(|| {
-            std::fs::write(&chain, certificate.pem() + &authority.pem())?;
-            std::fs::write(&key, key_pair.serialize_pem())
-        })?;
+        let issue = |name: &str, names: Vec<String>| -> Result<(String, String)> {
+            let mut subject = CertificateParams::new(names)?;
+            subject.distinguished_name = common_name(name);
+            let key_pair = KeyPair::generate()?;
+            let certificate = subject.signed_by(&key_pair, &authority)?;
+            Ok((
+                certificate.pem() + &authority.pem(),
+                key_pair.serialize_pem(),
+            ))
+        };
+        let server = issue(SERVER_NAME, vec![SERVER_NAME.to_owned()])?;
+        let client = issue(CLIENT_NAME, Vec::new())?;
+        let write = |name: &str, text: &str| {
+            let path = directory.join(name);
+            uninterrupted(|| std::fs::write(&path, text)).map(|()| path)
+        };
         let mut roots = RootCertStore::empty();
         roots.add(authority.der().clone())?;
         Ok(Self {
-            chain,
-            key,
-            authority: roots,
+            chain: write("chain.pem", &server.0)?,
+            key: write("key.pem", &server.1)?,
+            authority: write("authority.pem", &authority.pem())?,
+            client_chain: write("client-chain.pem", &client.0)?,
+            client_key: write("client-key.pem", &client.1)?,
+            roots,
         })
     }
 
@@ -57,7 +73,7 @@ impl Pki {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.authority.clone())
+            .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         Ok(Arc::new(config))

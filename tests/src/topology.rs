@@ -205,7 +205,12 @@ pub fn gateway_address(peer: IpAddr) -> IpAddr {
 
 /// What the origin `number` (from 1) listens on.
 pub fn origin_url(number: u8) -> String {
-    format!("http://{}:{}", host_v4(10 + number, 2), crate::origin::PORT)
+    format!("http://{}:{}", origin_address(number), crate::origin::PORT)
+}
+
+/// Address of the origin `number` (from 1).
+pub fn origin_address(number: u8) -> IpAddr {
+    host_v4(10 + number, 2)
 }
 
 /// Link-layer address of the gateway's `pub0` (link 1) or `pub1` (link 2).

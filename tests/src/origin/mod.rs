@@ -69,6 +69,11 @@ impl Origin {
         &self.name
     }
 
+    /// Where it is, and other servers can be.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// From now on takes this long before it answers.
     pub fn think(&self, milliseconds: u64) {
         self.delay_ms.store(milliseconds, Ordering::Relaxed);

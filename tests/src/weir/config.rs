@@ -9,12 +9,16 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// More lines of `[shield]`.
     pub shield: String,
+    /// More lines of the listener at port 443, then whole `[[listen]]` sections.
+    pub listen: String,
     /// Lines of `[limits]`.
     pub limits: String,
     /// Whole `[[upstream]]` and `[[route]]` sections.
     pub site: String,
     /// Whole `[[detect]]` sections.
     pub detect: String,
+    /// Lines of `[log]`.
+    pub log: String,
 }
 
 impl Default for Config {
@@ -23,6 +27,7 @@ impl Default for Config {
         Self {
             interfaces: vec![CLIENT_SIDE.into(), ATTACKER_SIDE.into()],
             shield: String::new(),
+            listen: String::new(),
             limits: "drain = \"20s\"\n".into(),
             site: format!(
                 r#"[[upstream]]
@@ -42,6 +47,7 @@ upstream = "app"
                 origin_url(2)
             ),
             detect: String::new(),
+            log: "access = \"off\"\n".into(),
         }
     }
 }
@@ -52,9 +58,11 @@ impl Config {
         let Self {
             interfaces,
             shield,
+            listen,
             limits,
             site,
             detect,
+            log,
         } = self;
         let (directory, pki) = (lab.directory().display(), &lab.pki);
         let (chain, key) = (pki.chain.display(), pki.key.display());
@@ -77,7 +85,7 @@ prefixes = 1024
 address = "[::]:443"
 tls = true
 http = ["1.1", "2"]
-
+{listen}
 [limits]
 {limits}
 [[certificate]]
@@ -90,8 +98,7 @@ key = "{key}"
 memory = "16MiB"
 
 [log]
-access = "off"
-"#
+{log}"#
         )
     }
 }

@@ -1,7 +1,6 @@
 //! The `weir` binary in the lab's gateway: its configuration file, its process, its command line.
 
 mod config;
-mod process;
 mod successor;
 
 use std::io::{Read as _, Write as _};
@@ -22,9 +21,9 @@ pub use config::Config;
 pub use successor::write_successor;
 
 use crate::cleanup::uninterrupted;
+use crate::process::Process;
 use crate::topology::Lab;
 use crate::wait;
-use process::Process;
 
 /// weir in the lab's gateway, running or not: its command line works either way. Killed when dropped.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ pub struct Output {
 }
 
 impl Output {
-    fn of(output: &std::process::Output) -> Self {
+    pub(crate) fn of(output: &std::process::Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -22,6 +22,7 @@ mod limits;
 mod lists;
 mod names;
 mod path_mtu;
+mod peers;
 mod reload;
 mod sanity;
 mod shield;

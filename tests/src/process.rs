@@ -1,4 +1,4 @@
-//! A running weir.
+//! A running server program.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ExitStatus};
@@ -9,9 +9,9 @@ use nix::unistd::Pid;
 
 use crate::cleanup::{Guard, Resource, forget_process};
 
-/// weir's process: its log is read as it comes, and it is killed when dropped.
+/// A server's process: its log is read as it comes, and it is killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
     _guard: Guard,
@@ -19,7 +19,7 @@ pub(super) struct Process {
 
 impl Process {
     /// `child`'s standard error must be piped.
-    pub(super) fn watch(mut child: Child) -> Result<Self> {
+    pub(crate) fn watch(mut child: Child) -> Result<Self> {
         let pid = i32::try_from(child.id())?;
         let guard = Guard::new(Resource::Process(pid));
         let stderr = child.stderr.take().context("stderr is piped")?;
@@ -42,12 +42,12 @@ impl Process {
     }
 
     /// For signals.
-    pub(super) fn pid(&self) -> Result<Pid> {
+    pub(crate) fn pid(&self) -> Result<Pid> {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
 
     /// How it ended, once it has.
-    pub(super) fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         let status = self.child.try_wait()?;
         if status.is_some() {
             forget_process(i32::try_from(self.child.id())?);
@@ -56,7 +56,7 @@ impl Process {
     }
 
     /// What it wrote so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -64,5 +64,5 @@ impl Process {
     }
 }
 
-/// Bytes of weir's log that are kept.
+/// Bytes of the log that are kept.
 const LONGEST_LOG: usize = 1 << 20;
