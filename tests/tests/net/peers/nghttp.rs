@@ -121,7 +121,7 @@ fn nghttp_that_uploads_too_much_sees_413_and_not_an_error() -> Test {
 #[test]
 fn a_drain_tells_nghttp_goaway_and_finishes_what_it_asked_for() -> Test {
     let lab = Lab::new()?;
-    for url in urls("/slow?ms=2000") {
+    for url in urls("/slow?ms=5000") {
         let mut weir = Weir::start(&lab, &config())?;
         let asked: u64 = requests(&lab);
         let mut nghttp = peer::spawn(
