@@ -15,6 +15,7 @@ mod forward;
 mod frames;
 mod framing;
 mod outgoing;
+mod patience;
 mod pipeline;
 mod pool;
 pub mod probe;

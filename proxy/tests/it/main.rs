@@ -39,6 +39,7 @@ mod proxy_protocol;
 mod raw_h2;
 mod reload;
 mod routing;
+mod streams;
 mod strict;
 mod tls;
 mod upgrade;
