@@ -22,7 +22,9 @@ pub mod probe;
 mod protocol;
 mod served;
 mod server;
+mod stalls;
 mod target;
+mod tasks;
 mod upgrade;
 pub mod worker;
 

@@ -20,6 +20,7 @@ mod compress;
 mod connections;
 mod content;
 mod drain;
+mod exhaustion;
 mod failover;
 mod fields;
 mod forwarded;
