@@ -187,6 +187,9 @@ fn contents_a_byte_at_a_time_are_ended_and_reported_in_either_version() {
     is_gone_and_others_are_served(&weir);
 }
 
+/// What is sent time after time, by number of a stream.
+type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
+
 #[test]
 fn streams_that_are_reset_for_what_they_send_are_ended_and_reported() {
     let origin = reticent();
@@ -195,7 +198,7 @@ fn streams_that_are_reset_for_what_they_send_are_ended_and_reported() {
     let connection = fields(&[&GET[..], &[("connection", "x")]].concat());
     let malformed =
         |section: Vec<u8>| move |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &section);
-    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 5] = [
+    let floods: [(&str, Flood); 5] = [
         ("upper case", Box::new(malformed(upper))),
         ("a pseudo-field twice", Box::new(malformed(twice))),
         ("a connection field", Box::new(malformed(connection))),

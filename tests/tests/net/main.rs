@@ -16,6 +16,7 @@ mod failover;
 mod failstatic;
 mod feeds;
 mod flood;
+mod grpc;
 mod lab;
 mod lifecycle;
 mod limits;
