@@ -26,6 +26,7 @@ mod path_mtu;
 mod reload;
 mod sanity;
 mod shield;
+mod slow;
 mod swap;
 mod traffic;
 mod upgrade;
