@@ -293,7 +293,7 @@ fn a_stream_that_stands_beside_one_that_moves_is_reset_and_reported() {
         Then::Close
     });
     let weir = watched(&origin, Count::SlowRequests)
-        .with(|setup| setup.limits.write_timeout = Duration::from_secs(2))
+        .with(|setup| setup.limits.write_timeout = Duration::from_secs(3))
         .start();
     // SETTINGS_INITIAL_WINDOW_SIZE = 0
     let mut client = Raw::with_settings(weir.address, &[0, 4, 0, 0, 0, 0]);

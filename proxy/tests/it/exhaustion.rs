@@ -19,7 +19,9 @@ use crate::weir::{Setup, Weir, counting, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// A limit that is soon over.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(500);
+/// The same for handshakes, which take a slow machine longer.
+const HANDSHAKE: Duration = Duration::from_secs(2);
 /// Between two bytes of a client that is slow but never silent.
 const STEP: Duration = Duration::from_millis(20);
 /// So many steps are far more time than any limit here.
@@ -63,7 +65,7 @@ fn handshakes_a_byte_at_a_time_are_ended_and_reported() {
     let weir = watched(&origin, Count::TlsFailures)
         .with(|setup| {
             setup.credentials = Some(certificate.server());
-            setup.limits.handshake_timeout = SHORT;
+            setup.limits.handshake_timeout = HANDSHAKE;
         })
         .start();
     let mut client = Client::connect(weir.address);
@@ -107,7 +109,7 @@ fn hellos_that_are_too_large_or_broken_are_ended_and_reported() {
         let weir = watched(&origin, Count::TlsFailures)
             .with(|setup| {
                 setup.credentials = Some(certificate.server());
-                setup.limits.handshake_timeout = SHORT;
+                setup.limits.handshake_timeout = HANDSHAKE;
             })
             .start();
         let mut client = Client::connect(weir.address);
@@ -269,7 +271,7 @@ fn a_window_that_walks_under_open_streams_is_ended_and_reported() {
 /// What stands because its window is shut is not fetched from the origin, either.
 #[test]
 fn streams_that_stand_hold_little_each() {
-    const STREAMS: u32 = 50;
+    const STREAMS: u32 = 15;
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&taken);
     let origin = Origin::start(move |request, stream| {
@@ -285,7 +287,7 @@ fn streams_that_stand_hold_little_each() {
         Then::Close
     });
     let weir = watched(&origin, Count::SlowRequests)
-        .with(|setup| setup.limits.write_timeout = Duration::from_millis(500))
+        .with(|setup| setup.limits.write_timeout = Duration::from_secs(3))
         .start();
     let mut client = Raw::with_settings(weir.address, &[0, 4, 0, 0, 0, 0]);
     let open: Vec<u8> = (0..STREAMS)

@@ -291,8 +291,8 @@ fn a_call_that_is_quiet_for_too_long_is_reset() {
     let weir = Setup::to(&[origin.address])
         .with(|setup| {
             setup.transport.protocol = Protocol::H2c;
-            setup.timeouts.response = Duration::from_millis(50);
-            setup.timeouts.stream = Duration::from_millis(100);
+            setup.timeouts.response = Duration::from_secs(1);
+            setup.timeouts.stream = Duration::from_secs(2);
         })
         .start();
     run(async {
