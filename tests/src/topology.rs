@@ -218,6 +218,8 @@ pub const fn gateway_mac(link: u8) -> [u8; 6] {
     [0x02, 0x77, 0, 0, link, 1]
 }
 
+/// Where weir listens.
+pub const HTTPS: u16 = 443;
 /// The gateway's interface towards the honest clients.
 pub const CLIENT_SIDE: &str = "pub0";
 /// The gateway's interface towards the attackers.
@@ -336,7 +338,6 @@ fn mount_bpffs(point: &Path) -> Result<Guard> {
     Ok(guard)
 }
 
-const HTTPS: u16 = 443;
 const FIRST_HOST: u8 = 11;
 const CLIENT_HOSTS: u8 = 8;
 const ATTACKER_HOSTS: u8 = 8;

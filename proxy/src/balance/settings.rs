@@ -217,6 +217,9 @@ pub struct UpstreamTimeouts {
     pub pending: Duration,
     /// Request sent to response head, and between parts of the response content. Default 30 s; over it: 504 or a reset.
     pub response: Duration,
+    /// Between parts of a stream, if longer than `response`: of the content of server-sent events and of gRPC, and in
+    /// calls over HTTP/2 of what the client sends, too. Default 5 min.
+    pub stream: Duration,
     /// How long an unused connection is kept. Default 60 s.
     pub idle: Duration,
     /// How long a connection is used for new requests, give or take a tenth. Default 10 min.
@@ -307,6 +310,7 @@ impl Default for UpstreamTimeouts {
             connect: Duration::from_secs(1),
             pending: Duration::from_secs(1),
             response: Duration::from_secs(30),
+            stream: Duration::from_mins(5),
             idle: Duration::from_mins(1),
             max_age: Duration::from_mins(10),
         }

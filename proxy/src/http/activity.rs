@@ -3,9 +3,12 @@
 //! hyper speaks the protocol, but the deadlines are kept here: its own head timeout also runs while a connection is idle,
 //! and its HTTP/2 side has none.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
+use tokio::task::Id;
+
+use super::stalls::Stalls;
 use crate::net::ClientLimits;
 
 /// Protocol of a connection.
@@ -21,8 +24,8 @@ pub(super) struct Activity {
     http: Http,
     requests: Cell<u64>,
     in_flight: Cell<usize>,
-    /// Responses whose next part the client has not taken.
-    unread: Cell<usize>,
+    /// Streams, by their tasks, and which of them have content that the client has not taken; HTTP/2 only.
+    streams: RefCell<Stalls<Id>>,
     /// Since when nothing is in flight.
     idle_since: Cell<Instant>,
     /// First byte of a request head, while it is incomplete; HTTP/1 only.
@@ -49,6 +52,8 @@ pub(super) enum Due {
     SlowHead,
     /// Close, as the client takes no content.
     Unread,
+    /// Reset the streams of which it takes none; it does of others.
+    Stalled,
     /// Close, whatever the client says.
     Close,
 }
@@ -69,7 +74,7 @@ impl Activity {
             http,
             requests: Cell::new(0),
             in_flight: Cell::new(0),
-            unread: Cell::new(0),
+            streams: RefCell::new(Stalls::new()),
             idle_since: Cell::new(now),
             head_since: Cell::new(None),
             progress: Cell::new(now),
@@ -106,19 +111,30 @@ impl Activity {
         self.idle_since.set(now);
     }
 
-    /// A response has content for the client that it did not take yet.
-    pub(super) fn client_owes(&self) {
-        self.unread.set(self.unread.get() + 1);
+    /// The stream that `task` runs has a response with content: its place among the others.
+    pub(super) fn stream_began(&self, task: Id) -> usize {
+        self.streams.borrow_mut().join(task)
     }
 
-    /// No longer so.
-    pub(super) fn client_took(&self) {
-        self.unread.set(self.unread.get() - 1);
+    pub(super) fn stream_ended(&self, place: usize) {
+        self.streams.borrow_mut().leave(place);
     }
 
-    /// Content moved to the client.
-    pub(super) fn progressed(&self, now: Instant) {
+    /// Content moved to the client, and more waits for it.
+    pub(super) fn client_owes(&self, place: usize, now: Instant) {
         self.progress.set(now);
+        self.streams.borrow_mut().owes(place, now);
+    }
+
+    /// It has all that there is.
+    pub(super) fn client_took(&self, place: usize) {
+        self.streams.borrow_mut().took(place);
+    }
+
+    /// The tasks of streams that are to be reset at `now`, each once.
+    pub(super) fn take_stalled(&self, limits: &ClientLimits, now: Instant) -> Vec<Id> {
+        let mut streams = self.streams.borrow_mut();
+        streams.take_overdue(limits.write_timeout, now)
     }
 
     /// Whether a drain ends this connection after what is in flight. One that has not asked anything yet may still ask
@@ -132,8 +148,7 @@ impl Activity {
         if self.in_flight.get() > 0 {
             // A stream whose window the client keeps shut shows only here: to the socket all is written. Else it is the
             // origin's turn or the socket's, and both have timers of their own.
-            let shut = self.http == Http::Two && self.unread.get() > 0;
-            return shut.then(|| self.progress.get() + limits.write_timeout);
+            return self.streams.borrow().deadline(limits.write_timeout);
         }
         if let Some(since) = self.head_since.get() {
             return Some(since + limits.header_timeout);
@@ -146,16 +161,24 @@ impl Activity {
 
     /// What to do at `now`.
     pub(super) fn verdict(&self, limits: &ClientLimits, ending: &Ending, now: Instant) -> Verdict {
+        if self.in_flight.get() > 0 {
+            let timeout = limits.write_timeout;
+            // Makes the deadline exact.
+            if !self.streams.borrow_mut().is_any_overdue(timeout, now) {
+                return Verdict::Wait(self.deadline(limits, ending));
+            }
+            let moves = now < self.progress.get() + timeout;
+            return Verdict::Now(if moves { Due::Stalled } else { Due::Unread });
+        }
         match self.deadline(limits, ending) {
             Some(deadline) if now >= deadline => Verdict::Now(self.due(ending)),
             deadline => Verdict::Wait(deadline),
         }
     }
 
+    /// What is, with nothing in flight.
     fn due(&self, ending: &Ending) -> Due {
-        if self.in_flight.get() > 0 {
-            Due::Unread
-        } else if self.head_since.get().is_some() {
+        if self.head_since.get().is_some() {
             Due::SlowHead
         } else if ending.shutdown_since.is_some() {
             Due::Close
@@ -237,17 +260,44 @@ mod tests {
         assert_eq!(case.verdict(60), Verdict::Now(Due::Shutdown));
     }
 
-    #[test]
-    fn only_an_unread_stream_counts_against_its_client() {
+    #[tokio::test]
+    async fn only_an_unread_stream_counts_against_its_client() {
         let case = Case::new(Http::Two);
         case.activity.request_began(case.at(10));
         assert_eq!(case.verdict(1000), Verdict::Wait(None));
-        case.activity.progressed(case.at(1000));
-        case.activity.client_owes();
+        let stream = case.activity.stream_began(task().await);
+        case.activity.client_owes(stream, case.at(1000));
         assert_eq!(case.verdict(1000), Verdict::Wait(Some(case.at(1030))));
         assert_eq!(case.verdict(1030), Verdict::Now(Due::Unread));
-        case.activity.client_took();
+        case.activity.client_took(stream);
         assert_eq!(case.verdict(1030), Verdict::Wait(None));
+    }
+
+    #[tokio::test]
+    async fn an_unread_stream_beside_one_that_moves_is_reset_alone() {
+        let case = Case::new(Http::Two);
+        let (stands, moves) = (task().await, task().await);
+        for _ in 0..2 {
+            case.activity.request_began(case.at(10));
+        }
+        let stream = case.activity.stream_began(stands);
+        case.activity.client_owes(stream, case.at(10));
+        let other = case.activity.stream_began(moves);
+        case.activity.client_owes(other, case.at(39));
+        assert_eq!(case.verdict(39), Verdict::Wait(Some(case.at(40))));
+        assert_eq!(case.verdict(40), Verdict::Now(Due::Stalled));
+        let stalled = case.activity.take_stalled(&case.limits, case.at(40));
+        assert_eq!(stalled, [stands]);
+        assert_eq!(case.verdict(40), Verdict::Wait(Some(case.at(69))));
+        case.activity.stream_ended(stream);
+        assert_eq!(case.verdict(69), Verdict::Now(Due::Unread));
+    }
+
+    /// A task's number.
+    async fn task() -> Id {
+        #[allow(clippy::disallowed_methods, reason = "it ends before the test does")]
+        let task = tokio::spawn(async { tokio::task::id() });
+        task.await.expect("it does not panic")
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::fault::Fault;
 use super::fields::{self, Origin, Scheme};
 use super::forward::Exchange;
+use super::patience::Patience;
 use super::pipeline::{Answer, AnswerContent};
 use super::served::Served;
 use super::target::Target;
@@ -81,9 +82,8 @@ pub(super) fn conclude(
         served.cache = Some(status);
         fill = filling;
     }
-    let timeout = route
-        .response_timeout
-        .unwrap_or(lease.server.upstream.settings.timeouts.response);
+    let timeout = Patience::of(route.timeouts, &lease.server.upstream.settings.timeouts)
+        .between_parts(&response.headers);
     Ok(Answer {
         status: response.status,
         fields: response.headers,

@@ -17,6 +17,7 @@ use super::fault::Fault;
 use super::fields::{self, Told};
 use super::frames::{Flood, Frames};
 use super::framing::Heads;
+use super::tasks;
 use super::upgrade::Tunnel;
 use super::worker::Worker;
 use crate::detect::{Event, Offence};
@@ -157,6 +158,16 @@ impl Connection {
         self.tell(self.source, &Event::Offence(offence));
     }
 
+    /// Resets the streams of which the client takes nothing.
+    fn reset_stalled(&self) {
+        let limits = &self.settings.limits;
+        for task in self.activity.take_stalled(limits, clock::now()) {
+            tasks::abort(task);
+            self.offend(Offence::SlowRequest);
+            tracing::debug!(client = %self.source, "stream reset: its client takes nothing");
+        }
+    }
+
     /// Tells detection what `client` did, unless that is a hop with clients of its own.
     pub(super) fn tell(&self, client: IpAddr, event: &Event<'_>) {
         if client != self.source || !self.is_hop {
@@ -269,6 +280,10 @@ pub(super) async fn drive<S: Serve>(mut serve: Pin<&mut S>, connection: &Connect
                     Poll::Ready(Due::SlowHead) => return Poll::Ready(End::SlowHead),
                     Poll::Ready(Due::Unread) => return Poll::Ready(End::Unread),
                     Poll::Ready(Due::Close) => return Poll::Ready(End::Overdue),
+                    Poll::Ready(Due::Stalled) => {
+                        connection.reset_stalled();
+                        continue;
+                    }
                     Poll::Ready(Due::Shutdown) => {}
                 }
             }

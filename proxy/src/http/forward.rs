@@ -12,6 +12,7 @@ use super::body::{RequestBody, Upload};
 use super::connect::{self, Speak, connect};
 use super::fault::{Fault, Retry, Who};
 use super::outgoing::Outgoing;
+use super::patience::{Dialogue, Patience};
 use super::pool::{Lease, Reuse, Server, Waited, h2};
 use super::served::Served;
 use super::worker::{View, Worker};
@@ -266,9 +267,8 @@ async fn ask(
     body: RequestBody,
     upload: &Rc<Upload>,
 ) -> Result<Exchange, Failed> {
-    let timeout = outgoing
-        .response_timeout
-        .unwrap_or(target.server.upstream.settings.timeouts.response);
+    let timeouts = &target.server.upstream.settings.timeouts;
+    let patience = Patience::of(outgoing.timeouts, timeouts);
     let reuse = if outgoing.method.is_idempotent() && upload.is_kept() {
         Reuse::Any
     } else {
@@ -288,7 +288,7 @@ async fn ask(
             Err(fault) => return Err(Failed::before_sending(fault, body)),
         },
     };
-    let failed = match exchange(lease, outgoing, body, upload, timeout).await {
+    let failed = match exchange(lease, outgoing, body, upload, patience).await {
         Ok(exchange) => return Ok(exchange),
         Err(failed) => failed,
     };
@@ -303,7 +303,7 @@ async fn ask(
         },
     };
     match connect(&worker.pool, target).await {
-        Ok(lease) => exchange(lease, outgoing, body, upload, timeout).await,
+        Ok(lease) => exchange(lease, outgoing, body, upload, patience).await,
         Err(fault) => Err(Failed::before_sending(fault, body)),
     }
 }
@@ -321,17 +321,20 @@ impl Failed {
 async fn exchange(
     mut lease: Lease,
     outgoing: &Outgoing,
-    body: RequestBody,
+    mut body: RequestBody,
     upload: &Upload,
-    timeout: Duration,
+    patience: Patience,
 ) -> Result<Exchange, Failed> {
+    if outgoing.dialogue == Dialogue::Yes && lease.is_http2() {
+        body.may_pause(patience.stream());
+    }
     let request = outgoing
         .request(&lease, body)
         .map_err(|(fault, body)| Failed::before_sending(fault, body))?;
     let outcome = tokio::select! {
         biased;
         outcome = lease.send(request) => outcome,
-        () = silence(upload, timeout) => {
+        () = silence(upload, patience.response()) => {
             return Err(Failed { fault: Fault::HttpResponseTimeout, unsent: None });
         }
     };

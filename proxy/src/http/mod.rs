@@ -15,13 +15,16 @@ mod forward;
 mod frames;
 mod framing;
 mod outgoing;
+mod patience;
 mod pipeline;
 mod pool;
 pub mod probe;
 mod protocol;
 mod served;
 mod server;
+mod stalls;
 mod target;
+mod tasks;
 mod upgrade;
 pub mod worker;
 

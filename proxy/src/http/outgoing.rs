@@ -1,7 +1,5 @@
 //! A request as an origin server gets it, in either version of HTTP.
 
-use std::time::Duration;
-
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
@@ -9,8 +7,10 @@ use http::{HeaderMap, Method, Request, Uri, Version};
 use super::body::RequestBody;
 use super::connect::{Ends, Speak};
 use super::fault::{Fault, Malformed};
+use super::patience::Dialogue;
 use super::pool::Lease;
 use crate::balance;
+use crate::route::RouteTimeouts;
 
 /// A request head in the form of HTTP/1.1; kept, so that it can be sent again.
 pub(super) struct Outgoing {
@@ -19,8 +19,10 @@ pub(super) struct Outgoing {
     pub(super) uri: Uri,
     pub(super) fields: HeaderMap,
     pub(super) speak: Speak,
-    /// The route's limit in place of the upstream's `timeouts.response`.
-    pub(super) response_timeout: Option<Duration>,
+    /// What the route has in place of the upstream's.
+    pub(super) timeouts: RouteTimeouts,
+    /// Whether it is answered while it goes on.
+    pub(super) dialogue: Dialogue,
     /// On whose behalf.
     pub(super) client: Ends,
 }

@@ -27,6 +27,7 @@ use super::fields;
 use super::filters::{self, Page};
 use super::forward::{Content, Size, Whither, forward};
 use super::outgoing::Outgoing;
+use super::patience::Dialogue;
 use super::served::Served;
 use super::target::{Target, with_query};
 use super::upgrade::{Agreed, Upgrade};
@@ -286,8 +287,9 @@ async fn ask(
         client: connection.ends.of(client.address),
         uri: origin_form(&request.uri, course.path.as_deref())?,
         method: request.method,
+        dialogue: Dialogue::of(connection.http(), &request.headers),
         fields: request.headers,
-        response_timeout: route.response_timeout,
+        timeouts: route.timeouts,
     };
     let whither = Whither { upstream, wish };
     let exchange = forward(worker, &course.view, &whither, &outgoing, content, served).await?;

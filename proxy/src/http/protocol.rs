@@ -10,6 +10,7 @@ use hyper::service::HttpService;
 use hyper_util::rt::TokioTimer;
 
 use super::connection::Serve;
+use super::tasks;
 use crate::net::ListenSettings;
 
 /// HTTP/1.0 and 1.1.
@@ -81,9 +82,7 @@ pub(super) struct LocalExecutor;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
+        tasks::spawn(future);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::header::{CACHE_STATUS, HOST, HeaderName, REFERER, USER_AGENT};
 use http::{HeaderValue, StatusCode, Version, request};
 
+use super::activity::Http;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::pipeline::Answer;
@@ -18,8 +19,8 @@ use crate::telemetry::Line;
 /// the client has the response or has gone.
 pub(super) struct Served {
     connection: Rc<Connection>,
-    /// The client, not the origin, is who the response waits for.
-    waits_for_client: bool,
+    /// The response's place among the streams with content; HTTP/2 only.
+    place: Option<usize>,
     /// What the cache did; set for routes that cache.
     pub(super) cache: Option<cache::Status>,
     record: Option<Record>,
@@ -46,7 +47,7 @@ impl Served {
         });
         Self {
             connection: Rc::clone(connection),
-            waits_for_client: false,
+            place: None,
             cache: None,
             record,
         }
@@ -89,16 +90,19 @@ impl Served {
 
     /// The client's side asked for more content and got some, or has to wait for the origin.
     pub(super) fn polled(&mut self, pending: bool) {
-        if self.waits_for_client == pending {
-            self.waits_for_client = !pending;
-            if pending {
-                self.connection.activity.client_took();
-            } else {
-                self.connection.activity.client_owes();
-            }
+        if self.connection.http() == Http::One {
+            // All that it has is in its connection's buffer, whose writes have a limit of their own.
+            return;
         }
-        if !pending {
-            self.connection.activity.progressed(clock::now());
+        let activity = &self.connection.activity;
+        match (self.place, pending) {
+            (Some(place), true) => activity.client_took(place),
+            (None, true) => {}
+            (place, false) => {
+                let place = place.unwrap_or_else(|| activity.stream_began(tokio::task::id()));
+                self.place = Some(place);
+                activity.client_owes(place, clock::now());
+            }
         }
     }
 
@@ -119,8 +123,8 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        if self.waits_for_client {
-            self.connection.activity.client_took();
+        if let Some(place) = self.place {
+            self.connection.activity.stream_ended(place);
         }
         self.connection.activity.request_ended(clock::now());
         if let Some(Record { mut line, started }) = self.record.take() {

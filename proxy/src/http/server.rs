@@ -28,7 +28,8 @@ use super::worker::{Worker, add};
 use crate::clock;
 use crate::detect::{Event, Offence};
 use crate::net::{
-    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Transport, announced,
+    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Socket, Transport,
+    announced,
 };
 use crate::tls::{Acceptor, Credentials, Identity};
 
@@ -278,25 +279,6 @@ impl Hello {
             server_name: None,
             certificate: None,
         }
-    }
-}
-
-/// A client's socket, under TLS or bare.
-trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Has the kernel send RST instead of FIN.
-    fn reset_on_close(&self);
-}
-
-impl Socket for TcpStream {
-    fn reset_on_close(&self) {
-        // If it cannot be set, the connection is gone already.
-        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
-    }
-}
-
-impl Socket for TlsStream<TcpStream> {
-    fn reset_on_close(&self) {
-        self.get_ref().0.reset_on_close();
     }
 }
 

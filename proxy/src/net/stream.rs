@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::Stall;
 
@@ -18,6 +20,25 @@ pub(crate) trait Observe {
 
     /// `bytes` went to the client.
     fn sent(&self, bytes: usize);
+}
+
+/// A client's socket, under TLS or bare.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Has the kernel send RST instead of FIN.
+    fn reset_on_close(&self);
+}
+
+impl Socket for TcpStream {
+    fn reset_on_close(&self) {
+        // If it cannot be set, the connection is gone already.
+        let _ = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn reset_on_close(&self) {
+        self.get_ref().0.reset_on_close();
+    }
 }
 
 /// A client's stream, TLS or not.
@@ -60,7 +81,9 @@ impl<S, O: Observe> ClientStream<S, O> {
     pub(crate) fn is_blocked(&self) -> bool {
         self.unread.is_waiting()
     }
+}
 
+impl<S: Socket, O: Observe> ClientStream<S, O> {
     fn wrote(
         &mut self,
         outcome: Poll<io::Result<usize>>,
@@ -83,6 +106,9 @@ impl<S, O: Observe> ClientStream<S, O> {
             return outcome;
         }
         ready!(self.unread.poll_waiting(context));
+        // Closed in order, it would live on in the kernel for as long as the client takes a few bytes now and then, with
+        // all that waits in its buffer.
+        self.inner.reset_on_close();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -107,7 +133,7 @@ impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> 
     }
 }
 
-impl<S: AsyncWrite + Unpin, O: Observe + Unpin> AsyncWrite for ClientStream<S, O> {
+impl<S: Socket, O: Observe + Unpin> AsyncWrite for ClientStream<S, O> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -52,8 +52,8 @@ pub struct RouteSettings {
     pub request_edits: FieldEdits,
     /// Changes to the response's fields, after weir's own, whoever made the response.
     pub response_edits: FieldEdits,
-    /// `timeouts.response`, in place of the upstream's.
-    pub response_timeout: Option<Duration>,
+    /// `timeouts`, each in place of the upstream's.
+    pub timeouts: RouteTimeouts,
     /// `max_body`: largest request content in bytes, in place of the listener's `body_bytes`.
     pub content_bytes_max: Option<u64>,
     /// What weir's own errors of this route show, before those of the whole file.
@@ -64,6 +64,15 @@ pub struct RouteSettings {
     pub compress: bool,
     /// Keep what names the origin (`Server`, …) and add `X-Weir-Origin`. Default false.
     pub reveal_origin: bool,
+}
+
+/// `timeouts` of a route; `None` = as the upstream has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RouteTimeouts {
+    /// Until the response head, and between parts of the content.
+    pub response: Option<Duration>,
+    /// Between parts of server-sent events and of gRPC calls, if longer than `response`.
+    pub stream: Option<Duration>,
 }
 
 /// `error_pages`: files by status; at most one a status.
@@ -134,7 +143,7 @@ impl RouteSettings {
             raw_path: false,
             request_edits: FieldEdits::default(),
             response_edits: FieldEdits::default(),
-            response_timeout: None,
+            timeouts: RouteTimeouts::default(),
             content_bytes_max: None,
             error_pages: Vec::new(),
             cache: false,

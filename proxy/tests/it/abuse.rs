@@ -282,6 +282,53 @@ fn a_reader_that_keeps_its_windows_shut_is_reported_though_it_pings() {
     is_gone(&weir);
 }
 
+/// The stream is reset, its connection lives on with the others.
+#[test]
+fn a_stream_that_stands_beside_one_that_moves_is_reset_and_reported() {
+    const MORE: u32 = 200_000;
+    let origin = Origin::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+        let block = vec![b'x'; 65536];
+        while stream.write_all(&block).is_ok() {}
+        Then::Close
+    });
+    let weir = watched(&origin, Count::SlowRequests)
+        .with(|setup| setup.limits.write_timeout = Duration::from_secs(3))
+        .start();
+    // SETTINGS_INITIAL_WINDOW_SIZE = 0
+    let mut client = Raw::with_settings(weir.address, &[0, 4, 0, 0, 0, 0]);
+    client.send(&[get(1), get(3)].concat());
+    let mut reset = None;
+    let mut moved_after = 0;
+    while moved_after < 1_000_000 {
+        // The other stream, and the connection.
+        for stream in [3, 0] {
+            assert!(client.send(&frame(WINDOW_UPDATE, 0, stream, &MORE.to_be_bytes())));
+        }
+        let mut left = MORE as usize;
+        while left > 0 {
+            let next = client.next().expect("the connection lives on");
+            assert!(next.kind != DATA || next.stream == 3, "{next:?}");
+            if next.kind == DATA {
+                left -= next.content.len();
+                moved_after += if reset.is_some() {
+                    next.content.len()
+                } else {
+                    0
+                };
+            } else if next.kind == RST_STREAM {
+                assert_eq!(next.stream, 1);
+                assert_eq!(reset.replace(next), None);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // CANCEL
+    assert_eq!(reset.expect("a reset").content, [0, 0, 0, 8]);
+    assert_eq!(weir.reported().to_string(), "127.0.0.1/32");
+    assert_eq!(weir.counters.open.load(Ordering::Relaxed), 1);
+}
+
 #[test]
 fn connections_are_counted_for_detection() {
     let origin = Origin::answering(OK);

@@ -1,5 +1,7 @@
 //! gRPC end to end: messages as its wire format frames them, over HTTP/2 on both sides, and what HTTP/1.1 can have of it.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
@@ -241,6 +243,62 @@ fn both_sides_stream_and_answers_come_before_the_next_question() {
         questions.send_data(Bytes::new(), true).unwrap();
         assert_eq!(answers.next().await, None);
         check(&answers.trailers().await);
+    });
+}
+
+/// Neither `body_timeout`, nor `min_body_rate`, nor `timeouts.response` is for a call in which nobody has anything to say.
+#[test]
+fn a_call_may_be_quiet_in_both_directions() {
+    let origin = service();
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.transport.protocol = Protocol::H2c;
+            setup.limits.body_timeout = Duration::from_millis(50);
+            setup.limits.min_body_rate = 1 << 30;
+            setup.timeouts.response = Duration::from_millis(200);
+        })
+        .start();
+    run(async {
+        let (response, mut questions) = call(&mut connect(&weir).await, "Bidirectional");
+        let mut answers = Messages::of(response.await.unwrap().into_body());
+        for number in 0..3_u8 {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            send(&mut questions, &[number]);
+            assert_eq!(answers.next().await.unwrap(), [number]);
+        }
+        questions.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(answers.next().await, None);
+        check(&answers.trailers().await);
+    });
+}
+
+/// Saying that it is a call buys no time where it cannot be one.
+#[test]
+fn content_for_an_http_1_origin_has_to_come_whatever_it_says_it_is() {
+    let origin = Origin::start(|_, _| Then::KeepOpen);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| setup.limits.body_timeout = Duration::from_millis(50))
+        .start();
+    run(async {
+        let (response, _questions) = call(&mut connect(&weir).await, "Bidirectional");
+        assert_eq!(response.await.unwrap().status(), 408);
+    });
+}
+
+#[test]
+fn a_call_that_is_quiet_for_too_long_is_reset() {
+    let origin = service();
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.transport.protocol = Protocol::H2c;
+            setup.timeouts.response = Duration::from_secs(1);
+            setup.timeouts.stream = Duration::from_secs(2);
+        })
+        .start();
+    run(async {
+        let (response, _questions) = call(&mut connect(&weir).await, "Bidirectional");
+        let mut answers = response.await.unwrap().into_body();
+        assert!(answers.data().await.unwrap().is_err());
     });
 }
 

@@ -65,7 +65,7 @@ fn route(
         raw_path: table.boolean("raw_path", false),
         request_edits: edits(&mut table, "request_headers", Message::Request),
         response_edits: edits(&mut table, "response_headers", Message::Response),
-        response_timeout: rules::response_timeout(&mut table),
+        timeouts: rules::timeouts(&mut table),
         content_bytes_max: rules::content_bytes_max(&mut table),
         error_pages: error_pages(&mut table),
         // A shared cache in front of an application that never met one is the operator's decision.

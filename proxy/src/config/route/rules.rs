@@ -10,7 +10,7 @@ use crate::config::reader::{Node, Table};
 use crate::config::value::{self, Refusal};
 use crate::route::{
     Access, BasicAuth, Credentials, ErrorPages, Expression, LimitBy, LimitSettings, PathPattern,
-    Pattern, Rewrite,
+    Pattern, Rewrite, RouteTimeouts,
 };
 
 /// `allow`, `deny`
@@ -152,14 +152,19 @@ fn rewritten(node: &Node<'_>, from: Expression) -> Option<Rewrite> {
     })
 }
 
-/// `timeouts.response`
-pub(super) fn response_timeout(route: &mut Table<'_>) -> Option<Duration> {
+/// `timeouts`
+pub(super) fn timeouts(route: &mut Table<'_>) -> RouteTimeouts {
     let mut table = route.section("timeouts");
-    let timeout = table
-        .take("response")
-        .and_then(|node| node.duration(Duration::from_millis(10)..=Duration::from_hours(24)));
+    let mut timeout = |key| {
+        let node = table.take(key)?;
+        node.duration(Duration::from_millis(10)..=Duration::from_hours(24))
+    };
+    let timeouts = RouteTimeouts {
+        response: timeout("response"),
+        stream: timeout("stream"),
+    };
     table.finish(&[]);
-    timeout
+    timeouts
 }
 
 /// `max_body`

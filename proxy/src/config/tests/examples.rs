@@ -230,6 +230,7 @@ fn the_minimal_file_gets_the_documented_defaults() {
     assert_eq!(upstream.eject.failures, 5);
     assert_eq!(upstream.limits.connections, 1000);
     assert_eq!(upstream.timeouts.connect, Duration::from_secs(1));
+    assert_eq!(upstream.timeouts.stream, Duration::from_mins(5));
     assert_eq!(settings.routes[0].pattern.host, HostPattern::Any);
     assert_eq!(
         settings.routes[0].pattern.path,

@@ -21,7 +21,7 @@ rewrite = { from = "^/a", to = "/b" }
 strip_prefix = true
 request_headers = { set = { x-a = "$client_ip" }, add = { x-b = "1" }, remove = ["x-c"] }
 response_headers.set = { x-d = "1" }
-timeouts = { response = "5s" }
+timeouts = { response = "5s", stream = "1h" }
 max_body = "10MiB"
 basic_auth = { file = "/p/users", realm = "back office" }
 limit = { requests = 5, per = "1m", by = "header:x-key" }
@@ -36,7 +36,8 @@ error_pages = { 502 = "/p/502.html" }
     assert!(route.request_edits.set[0].1.has(Variable::ClientIp));
     assert_eq!(route.request_edits.remove, ["x-c"]);
     assert_eq!(route.response_edits.set[0].0, "x-d");
-    assert_eq!(route.response_timeout, Some(Duration::from_secs(5)));
+    assert_eq!(route.timeouts.response, Some(Duration::from_secs(5)));
+    assert_eq!(route.timeouts.stream, Some(Duration::from_hours(1)));
     assert_eq!(route.content_bytes_max, Some(10 << 20));
     let auth = route.basic_auth.as_ref().expect("a file of users");
     assert_eq!(

@@ -453,6 +453,11 @@ fn bounds_are_inclusive_and_named() {
             "from 10ms to 5m",
         ),
         (
+            &upstream("timeouts.stream = \"1day\""),
+            &upstream("timeouts.stream = \"25h\""),
+            "from 10ms to 1day",
+        ),
+        (
             &rule("window = \"1h\"\nlimit = 10_000_000"),
             &rule("window = \"1h\"\nlimit = 10_000_001"),
             "from 1 to 10000000",

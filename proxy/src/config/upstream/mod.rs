@@ -199,6 +199,11 @@ fn timeouts(upstream: &mut Table<'_>) -> UpstreamTimeouts {
             defaults.response,
             Duration::from_millis(10)..=24 * HOUR,
         ),
+        stream: table.duration(
+            "stream",
+            defaults.stream,
+            Duration::from_millis(10)..=24 * HOUR,
+        ),
         idle: table.duration("idle", defaults.idle, Duration::from_millis(100)..=HOUR),
         max_age: table.duration(
             "max_age",

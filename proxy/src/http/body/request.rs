@@ -28,6 +28,7 @@ pub(in crate::http) struct RequestBody {
     /// Kept part that comes next.
     next: usize,
     silent: Stall,
+    manner: Manner,
     /// The stream it goes over, if a connection is shared: its place is taken until the content has gone.
     stream: Option<Rc<Stream>>,
 }
@@ -49,6 +50,15 @@ pub(in crate::http) struct Upload {
     moved: Cell<Option<Instant>>,
     /// All of it did.
     whole: Cell<bool>,
+}
+
+/// How content has to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// At the least rate.
+    Steady,
+    /// As the client has something to say.
+    Pausing,
 }
 
 struct Source {
@@ -87,6 +97,7 @@ impl RequestBody {
             number: upload.bodies.get(),
             next: 0,
             silent: Stall::new(upload.timeout),
+            manner: Manner::Steady,
             upload,
             stream: None,
         }
@@ -97,8 +108,16 @@ impl RequestBody {
         self.stream = Some(stream);
     }
 
+    /// It is one side of a dialogue: silent for up to `timeout`, at any rate. Before it is sent.
+    pub(in crate::http) fn may_pause(&mut self, timeout: Duration) {
+        self.silent = Stall::new(timeout);
+        self.manner = Manner::Pausing;
+    }
+
     /// It has not gone after all.
     pub(in crate::http) fn unsent(mut self) -> Self {
+        self.silent = Stall::new(self.upload.timeout);
+        self.manner = Manner::Steady;
         self.stream = None;
         self
     }
@@ -305,7 +324,9 @@ impl Body for RequestBody {
         let outcome = match polled {
             Poll::Pending => {
                 if this.silent.poll_waiting(context).is_pending() {
-                    source.pace.waits(clock::now);
+                    if this.manner == Manner::Steady {
+                        source.pace.waits(clock::now);
+                    }
                     return Poll::Pending;
                 }
                 return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTimeout))));
