@@ -61,7 +61,7 @@ const FORGED: [&str; 40] = [
 fn fields_that_origins_believe_are_never_a_clients() {
     let origin = Origin::answering(OK);
     let weir = Setup::to(&[origin.address]).start();
-    let lines: String = FORGED
+    let lines: Vec<_> = FORGED
         .iter()
         .map(|name| {
             format!(
@@ -70,6 +70,7 @@ fn fields_that_origins_believe_are_never_a_clients() {
             )
         })
         .collect();
+    let lines = lines.concat();
     let mut client = Client::connect(weir.address);
     client.send(&format!("GET /x HTTP/1.1\r\nHost: a.test\r\n{lines}\r\n"));
     assert_eq!(client.response().status(), 200);
@@ -113,10 +114,11 @@ fn trailers_bring_nothing_that_frames_routes_or_identifies() {
     let origin = Origin::answering(OK);
     let weir = Setup::to(&[origin.address]).start();
     let names: Vec<_> = FORGED.into_iter().chain(MORE).collect();
-    let lines: String = names
+    let lines: Vec<_> = names
         .iter()
         .map(|name| format!("{name}: forged\r\n"))
         .collect();
+    let lines = lines.concat();
     let mut client = Client::connect(weir.address);
     client.send(&format!(
         "POST / HTTP/1.1\r\nHost: a.test\r\nTrailer: x-ok, {}\r\nTransfer-Encoding: chunked\r\n\r\n\

@@ -130,6 +130,7 @@ fn head(id: u32, flags: u8, lines: &[(&str, &str)]) -> Vec<u8> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn content_in_frames_out_of_order_never_looks_whole() {
     let lies: [(&str, Lie); 8] = [
         ("DATA before HEADERS", |id| {
