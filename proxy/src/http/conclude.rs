@@ -47,19 +47,12 @@ pub(super) fn conclude(
     };
     check_response(response.status, &response.headers)?;
     let fields = &mut response.headers;
+    settle_length(fields)?;
     let delimited =
         fields.contains_key(TRANSFER_ENCODING) || incoming.size_hint().exact().is_some();
     if !fields.contains_key(DATE) {
         // RFC 9110 §6.6.1: whoever passes a response on dates it, if its origin did not.
         fields.insert(DATE, connection.worker.date());
-    }
-    if let (true, Some(length)) = (
-        fields.contains_key(CONTENT_LENGTH),
-        incoming.size_hint().exact(),
-    ) && length > 0
-    {
-        // Repeated or listed, though always the same, it is one number to the client.
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let Matched {
         scheme,
@@ -71,8 +64,9 @@ pub(super) fn conclude(
         server: lease.server.index,
         reveal: route.reveal_origin,
     };
-    fields::to_client(fields, &origin, scheme, &target.authority, response.version);
-    if connection.http() == Http::One && response.version == Version::HTTP_2 {
+    let version = response.version;
+    fields::to_client(fields, &origin, scheme, &target.authority, version);
+    if connection.http() == Http::One && version == Version::HTTP_2 {
         fields::announce_trailers(fields);
     }
     let mut fill = None;
@@ -87,7 +81,9 @@ pub(super) fn conclude(
     Ok(Answer {
         status: response.status,
         fields: response.headers,
-        content: AnswerContent::Origin(Box::new(FromOrigin::new(incoming, timeout, lease, fill))),
+        content: AnswerContent::Origin(Box::new(FromOrigin::new(
+            incoming, version, timeout, lease, fill,
+        ))),
     })
 }
 
@@ -119,6 +115,42 @@ fn check_response(status: StatusCode, fields: &HeaderMap) -> Result<(), Fault> {
         return Err(Fault::HttpProtocolError);
     }
     Ok(())
+}
+
+/// Makes `Content-Length` one plain number (RFC 9110 §8.6): repeated or listed, though always the same, it is to the client.
+/// hyper looks at it where there is content to frame, not in answers to HEAD, which clients believe, too.
+fn settle_length(fields: &mut HeaderMap) -> Result<(), Fault> {
+    let mut lines = fields.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else {
+        return Ok(());
+    };
+    if lines.next().is_none() && is_plain_number(first.as_bytes()) {
+        return Ok(());
+    }
+    let mut said = None;
+    for line in fields.get_all(CONTENT_LENGTH) {
+        for member in line.as_bytes().split(|byte| *byte == b',') {
+            let length = length_of(member.trim_ascii()).ok_or(Fault::HttpProtocolError)?;
+            if said.replace(length).is_some_and(|before| before != length) {
+                return Err(Fault::HttpProtocolError);
+            }
+        }
+    }
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(said.unwrap_or_default()));
+    Ok(())
+}
+
+/// As everybody writes it, and in 64 bits without a doubt.
+fn is_plain_number(digits: &[u8]) -> bool {
+    (1..=18).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+        && (digits[0] != b'0' || digits.len() == 1)
+}
+
+fn length_of(digits: &[u8]) -> Option<u64> {
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| plain)?;
+    text.parse().ok()
 }
 
 /// Whether content is in no transfer coding or in `chunked`, once. hyper takes only the last `chunked` of a list off; what

@@ -237,17 +237,19 @@ impl Drop for Handover<'_> {
 }
 
 impl Observe for Rc<Connection> {
-    fn received(&self, bytes: &[u8]) {
-        if self.handed_over.get() {
-            return;
+    fn received(&self, bytes: &[u8]) -> usize {
+        if self.handed_over.get() || bytes.is_empty() {
+            return bytes.len();
         }
         match &self.watched {
-            Watched::Heads(heads) if !bytes.is_empty() => {
-                heads.borrow_mut().observe(bytes);
+            Watched::Heads(heads) => {
                 self.activity.received(clock::now);
+                heads.borrow_mut().observe(bytes)
             }
-            Watched::Heads(_) => {}
-            Watched::Frames(frames) => frames.borrow_mut().observe(bytes, clock::now),
+            Watched::Frames(frames) => {
+                frames.borrow_mut().observe(bytes, clock::now);
+                bytes.len()
+            }
         }
     }
 

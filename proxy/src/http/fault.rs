@@ -91,6 +91,8 @@ pub(crate) enum Malformed {
     Framing,
     /// RFC 9112 §7: a transfer coding other than `chunked`, once. Only that one is taken off.
     Coding,
+    /// RFC 9112 §7.1: chunks that are cut, run over, or said in another way than the plain one.
+    Chunks,
     /// What a trusted hop says of the client cannot be read, or contradicts itself (RFC 7239).
     Forwarded,
     /// RFC 9112 §2.2, §5.2: a line end or fold that others read differently.
@@ -342,6 +344,7 @@ impl Malformed {
             Self::Underscore => "field name with an underscore\n",
             Self::Framing => "Content-Length with Transfer-Encoding\n",
             Self::Coding => "transfer coding other than chunked\n",
+            Self::Chunks => "invalid chunk in the request content\n",
             Self::Forwarded => "invalid forwarding fields\n",
             Self::Line => "invalid line in the request head\n",
         }
@@ -357,13 +360,14 @@ const REQUEST_DENIED: &str = "weir; error=http_request_denied";
 mod tests {
     use super::*;
 
-    const ALL: [Fault; 40] = [
+    const ALL: [Fault; 41] = [
         Fault::BadRequest(Malformed::Host),
         Fault::BadRequest(Malformed::HostMismatch),
         Fault::BadRequest(Malformed::Target),
         Fault::BadRequest(Malformed::Underscore),
         Fault::BadRequest(Malformed::Framing),
         Fault::BadRequest(Malformed::Coding),
+        Fault::BadRequest(Malformed::Chunks),
         Fault::BadRequest(Malformed::Line),
         Fault::BadRequest(Malformed::Forwarded),
         Fault::ConnectUnsupported,

@@ -8,7 +8,9 @@
 //! - lines that end in a bare LF (§2.2) and more than one empty line before a request line;
 //! - a fragment in the request target (§3.2): hyper drops it.
 //!
-//! It follows the framing to find the next head. If it cannot, it fails closed: the next head is refused.
+//! It follows the framing to find the next head. If it cannot, it fails closed: the next head is refused, and of chunks that
+//! are not plain (§7.1) hyper sees nothing more, so that the origin never gets their end. hyper passes over whatever stands
+//! in an extension, takes space after a size and any number of zeros before it, and a bare LF in trailers.
 
 use super::fault::Malformed;
 
@@ -22,6 +24,8 @@ pub(super) struct Heads {
     cut: bool,
     /// Of the head being read.
     head: Head,
+    /// The line just taken is one of content that is not plain.
+    broke_off: bool,
     /// Complete heads so far.
     complete: u64,
     /// The first head that must be refused, by number from 1. The connection is closed after it, so one is enough.
@@ -39,8 +43,10 @@ enum State {
     Trailers,
     /// This many bytes of content, then `Start`.
     Content(u64),
-    /// This many bytes of a chunk, its line end included, then `ChunkSize`.
+    /// This many bytes of a chunk, then `ChunkEnd`.
     Chunk(u64),
+    /// The line end after a chunk, then `ChunkSize`.
+    ChunkEnd,
     /// Where the next head begins is not known.
     Lost,
 }
@@ -53,16 +59,22 @@ struct Head {
 }
 
 impl Heads {
-    /// `bytes` came in.
-    pub(super) fn observe(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            bytes = match self.state {
-                State::Lost => return,
-                State::Content(left) => self.skip(bytes, left, State::Content, State::Start),
-                State::Chunk(left) => self.skip(bytes, left, State::Chunk, State::ChunkSize),
-                _ => self.take_line(bytes),
+    /// `bytes` came in. Returns how many of them hyper may see; if not all, content that is not plain follows.
+    pub(super) fn observe(&mut self, bytes: &[u8]) -> usize {
+        let mut left = bytes;
+        while !left.is_empty() {
+            let rest = match self.state {
+                State::Lost => return bytes.len(),
+                State::Content(length) => self.skip(left, length, State::Content, State::Start),
+                State::Chunk(length) => self.skip(left, length, State::Chunk, State::ChunkEnd),
+                _ => self.take_line(left),
             };
+            if std::mem::take(&mut self.broke_off) {
+                return bytes.len() - left.len();
+            }
+            left = rest;
         }
+        bytes.len()
     }
 
     /// What is wrong with request number `number`, counted from 1.
@@ -145,7 +157,10 @@ impl Heads {
             State::Start | State::StartAfterEmptyLine => self.request_line(line),
             State::Fields if line.is_empty() => self.end_of_head(),
             State::Fields => self.field_line(line),
+            State::ChunkSize | State::ChunkEnd | State::Trailers if bare => self.break_off(),
             State::ChunkSize => self.chunk_size(line),
+            State::ChunkEnd if line.is_empty() => State::ChunkSize,
+            State::ChunkEnd => self.break_off(),
             State::Trailers if line.is_empty() => State::Start,
             State::Trailers => State::Trailers,
             other @ (State::Content(_) | State::Chunk(_) | State::Lost) => other,
@@ -197,21 +212,25 @@ impl Heads {
         }
     }
 
-    /// RFC 9112 §7.1; extensions are skipped.
+    /// RFC 9112 §7.1. A line of more than [`LINE_BYTES_MAX`] bytes is none that an honest client sends.
     fn chunk_size(&mut self, line: &[u8]) -> State {
-        // Line ends in content are hyper's to judge.
-        self.head = Head::default();
-        let size = line
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or(line)
-            .trim_ascii();
-        // Of a line that was cut, neither the size nor its end is known for sure.
-        match number(size, 16).filter(|_| !self.cut) {
+        let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
+        let digits = line.iter().take_while(|byte| is_digit(byte)).count();
+        let (size, extensions) = line.split_at(digits);
+        let is_plain = !self.cut
+            && line.len() <= LINE_BYTES_MAX
+            && digits <= CHUNK_SIZE_DIGITS_MAX
+            && (extensions.is_empty() || are_extensions(extensions));
+        match number(size, 16).filter(|_| is_plain) {
             Some(0) => State::Trailers,
-            Some(size) if size <= u64::MAX - 2 => State::Chunk(size + 2),
-            _ => self.lose(),
+            Some(size) => State::Chunk(size),
+            None => self.break_off(),
         }
+    }
+
+    fn break_off(&mut self) -> State {
+        self.broke_off = true;
+        self.lose()
     }
 
     fn lose(&mut self) -> State {
@@ -230,8 +249,70 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
         .flatten()
 }
 
-/// More than any `Content-Length` line needs.
+/// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )` (RFC 9112 §7.1.1), so that nobody finds the end of the
+/// line elsewhere.
+fn are_extensions(text: &[u8]) -> bool {
+    let mut rest = text.trim_ascii_start();
+    if rest.is_empty() {
+        return false;
+    }
+    while let Some(extension) = rest.strip_prefix(b";") {
+        let Some(after_name) = after_token(extension.trim_ascii_start()) else {
+            return false;
+        };
+        rest = match after_name.trim_ascii_start().strip_prefix(b"=") {
+            None => after_name,
+            Some(value) => {
+                let value = value.trim_ascii_start();
+                let after_value = match value.strip_prefix(b"\"") {
+                    Some(quoted) => after_quoted(quoted),
+                    None => after_token(value),
+                };
+                match after_value {
+                    Some(after_value) => after_value,
+                    None => return false,
+                }
+            }
+        };
+        let next = rest.trim_ascii_start();
+        if next.starts_with(b";") {
+            rest = next;
+        }
+    }
+    rest.is_empty()
+}
+
+/// RFC 9110 §5.6.2: what follows a token; `None` if there is none.
+fn after_token(text: &[u8]) -> Option<&[u8]> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let length = text.iter().take_while(|byte| is_token(byte)).count();
+    (length > 0).then(|| &text[length..])
+}
+
+/// RFC 9110 §5.6.4: what follows a quoted string whose opening quote has been taken; `None` if it does not end.
+fn after_quoted(text: &[u8]) -> Option<&[u8]> {
+    let mut bytes = text.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some(&text[at + 1..]),
+            b'\\' => {
+                bytes.next().filter(|(_, byte)| is_text(**byte))?;
+            }
+            byte if !is_text(*byte) => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
+}
+
+/// More than any `Content-Length` line or chunk size needs.
 const LINE_BYTES_MAX: usize = 256;
+/// Those of 64 bits; more are zeros in front.
+const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -311,22 +392,106 @@ mod tests {
 
     #[test]
     fn after_framing_that_it_cannot_follow_everything_is_refused() {
-        for text in [
-            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
-        ] {
-            assert_eq!(verdicts(text, 2), [None, Some(Malformed::Framing)]);
+        let long = format!("{}5\r\n", "0".repeat(300));
+        for chunk in ["zz\r\n", "10000000000000000\r\n", &long] {
+            let text = format!("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+            assert_eq!(verdicts(&text, 2), [None, Some(Malformed::Framing)]);
         }
-        let long = format!(
-            "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}5\r\n",
-            "0".repeat(300)
-        );
-        let mut split = Heads::default();
-        for byte in long.as_bytes() {
-            split.observe(&[*byte]);
-        }
-        assert_eq!(split.malformed(2), Some(Malformed::Framing));
         let signed = "PUT / HTTP/1.1\r\nContent-Length: +3\r\n\r\nabc";
         assert_eq!(verdicts(signed, 1), [Some(Malformed::Framing)]);
+    }
+
+    /// The first bytes of `content` that hyper sees, when it comes at once.
+    fn seen(content: &str) -> String {
+        const HEAD: &str = "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut heads = Heads::default();
+        let text = format!("{HEAD}{content}");
+        let kept = heads.observe(text.as_bytes());
+        assert_eq!(
+            heads.malformed(2).is_some(),
+            kept < text.len(),
+            "{content:?}"
+        );
+        // In parts of one byte, the first that is missing is the LF of the same line.
+        let mut split = Heads::default();
+        let bytes = text.as_bytes();
+        let cut = bytes.iter().position(|byte| split.observe(&[*byte]) == 0);
+        let end = kept
+            + bytes[kept..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .unwrap_or(0);
+        assert_eq!(cut, (kept < text.len()).then_some(end), "{content:?}");
+        text[HEAD.len()..kept].to_owned()
+    }
+
+    #[test]
+    fn chunks_with_well_formed_extensions_pass() {
+        for line in [
+            "2",
+            "02",
+            "0000000000000002",
+            "2;a",
+            "2;a=b",
+            "2 ; a = b",
+            "2\t;a\t=\tb",
+            "2;a;b=c;d=\"e\"",
+            "2;a=\"b;c\\\"d\\\\\";e",
+            "2;a=\"\"",
+            "2;a=\"\u{e9}\"",
+        ] {
+            let content = format!("{line}\r\nok\r\n0\r\nX: 1\r\n\r\n");
+            assert_eq!(seen(&content), content);
+        }
+    }
+
+    #[test]
+    fn nothing_is_seen_of_a_chunk_that_is_not_plain() {
+        let (zeros, long) = ("0".repeat(15), "x".repeat(256));
+        let (zeros, long) = (format!("{zeros}02"), format!("2;{long}"));
+        for line in [
+            "",
+            " 2",
+            "2 ",
+            "2\t",
+            "+2",
+            "0x2",
+            "2_0",
+            "2 2",
+            "2;",
+            "2;;a",
+            "2;a ",
+            "2;a b",
+            "2;a=",
+            "2;=b",
+            "2;a=b c",
+            "2;a=\"b",
+            "2;a=\"b\\",
+            "2;a=\"b\\\"",
+            "2;a=\"b\"c",
+            "2;a=b\"c\"",
+            "2;a=\"\0\"",
+            "2;a\rb",
+            "2;a(",
+            "2,a",
+            "g",
+            &zeros,
+            &long,
+        ] {
+            let before = "2\r\nok\r\n";
+            let content = format!("{before}{line}\r\nok\r\n0\r\n\r\n");
+            assert_eq!(seen(&content), before, "{line:?}");
+        }
+        for (before, after) in [
+            ("2\r\nok\r\n", "2\nok\r\n0\r\n\r\n"),
+            ("2\r\nok\r\n", "2;a\nok\r\n0\r\n\r\n"),
+            ("2\r\nok", "\n0\r\n\r\n"),
+            ("2\r\nok", "!\r\n0\r\n\r\n"),
+            ("2\r\nok\r\n0\r\n", "\n"),
+            ("2\r\nok\r\n0\r\n", "X: 1\n\r\n"),
+            ("2\r\nok\r\n0\r\nX: 1\r\n", "\n"),
+        ] {
+            assert_eq!(seen(&format!("{before}{after}")), before, "{after:?}");
+        }
     }
 }

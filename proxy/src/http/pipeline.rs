@@ -197,7 +197,7 @@ async fn answer(
         request.headers.insert(ACCEPT_ENCODING, identity);
     }
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
-    let content = accept_content(connection, route, content)?;
+    let content = accept_content(connection, route, request.version, content)?;
     let miss = if route.cache && upgrade.is_none() {
         let place = Place {
             scheme: course.client.scheme,
@@ -344,6 +344,7 @@ fn check_method(method: &Method) -> Result<(), Fault> {
 fn accept_content(
     connection: &Connection,
     route: &RouteSettings,
+    version: Version,
     incoming: Incoming,
 ) -> Result<Content, Fault> {
     let limits = &connection.settings.limits;
@@ -352,7 +353,7 @@ fn accept_content(
         return Err(Fault::ContentTooLarge);
     }
     let size = size_of(&incoming);
-    let upload = Upload::new(incoming, bytes_max, limits);
+    let upload = Upload::new(incoming, version, bytes_max, limits);
     let body = upload.body();
     Ok(Content { body, upload, size })
 }

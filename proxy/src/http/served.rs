@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::pipeline::Answer;
 use crate::cache;
 use crate::clock;
+use crate::detect::Event;
 use crate::telemetry::Line;
 
 /// What is known of a request so far. Lives in the request's future, then in its response body, so that it ends when
@@ -131,6 +132,39 @@ impl Drop for Served {
             line.duration = clock::now().saturating_duration_since(started);
             self.connection.worker.access.write(line);
         }
+    }
+}
+
+/// A head that could not be read, or did not come to its end in time, was answered with `status` without being a request: it
+/// is counted, told to detection and logged all the same.
+pub(super) fn unread(connection: &Connection, status: StatusCode) {
+    let worker = &connection.worker;
+    worker.count(status);
+    let event = Event::Response {
+        path: "",
+        status: status.as_u16(),
+    };
+    connection.tell(connection.source, &event);
+    if worker.access.is_enabled() {
+        worker.access.write(Box::new(Line {
+            time: clock::wall(),
+            client: connection.source,
+            method: "-".into(),
+            host: Box::default(),
+            target: "-".into(),
+            version: "1.1",
+            status: Some(status.as_u16()),
+            bytes: 0,
+            complete: true,
+            referer: None,
+            user_agent: None,
+            origin: None,
+            attempts: 0,
+            cache: None,
+            error: Some("http_request_error"),
+            duration: std::time::Duration::ZERO,
+            request_id: "-".into(),
+        }));
     }
 }
 

@@ -6,11 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -24,6 +24,7 @@ use super::connection::{Connection, End, Opened, ServerName, drive};
 use super::fields::{Certificate, Client, Scheme};
 use super::pipeline::respond;
 use super::protocol::{LocalExecutor, http1_builder, http2_builder};
+use super::served;
 use super::worker::{Worker, add};
 use crate::clock;
 use crate::detect::{Event, Offence};
@@ -369,9 +370,8 @@ fn note(end: &End, connection: &Connection) {
     match end {
         End::Done(Ok(())) => {}
         End::Done(Err(error)) => {
-            // hyper answered a head that it could not parse: 400, 414 or 431.
             if error.is_parse() {
-                connection.worker.counters.responses[3].fetch_add(1, Ordering::Relaxed);
+                served::unread(connection, answered_by_hyper(error));
             }
             if let Some(offence) = offence(error) {
                 connection.offend(offence);
@@ -383,11 +383,23 @@ fn note(end: &End, connection: &Connection) {
             tracing::debug!(client = %connection.source, ?flood, "connection closed");
         }
         End::SlowHead | End::Overdue | End::Unread => {
+            if matches!(end, End::SlowHead) {
+                served::unread(connection, StatusCode::REQUEST_TIMEOUT);
+            }
             if !matches!(end, End::Overdue) {
                 connection.offend(Offence::SlowRequest);
             }
             tracing::debug!(client = %connection.source, ?end, "connection closed");
         }
+    }
+}
+
+/// What hyper told a client whose head it could not parse.
+fn answered_by_hyper(error: &hyper::Error) -> StatusCode {
+    match (error.is_parse_too_large(), error.to_string().as_str()) {
+        (true, "URI too long") => StatusCode::URI_TOO_LONG,
+        (true, _) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        (false, _) => StatusCode::BAD_REQUEST,
     }
 }
 

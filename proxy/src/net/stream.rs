@@ -1,5 +1,5 @@
 //! The client's byte stream: what was read ahead comes first, whoever watches sees every byte that comes in, and a
-//! write that makes no progress fails.
+//! write that makes no progress fails. What the watcher finds fault with does not come out at the other side.
 
 use std::io;
 use std::pin::Pin;
@@ -15,8 +15,9 @@ use super::Stall;
 
 /// Is told what a client sends.
 pub(crate) trait Observe {
-    /// `bytes` came in; empty at the end of the stream.
-    fn received(&self, bytes: &[u8]);
+    /// `bytes` came in; empty at the end of the stream. Returns how many of them may be read; if not all, the next read
+    /// fails.
+    fn received(&self, bytes: &[u8]) -> usize;
 
     /// `bytes` went to the client.
     fn sent(&self, bytes: usize);
@@ -46,6 +47,8 @@ pub(crate) struct ClientStream<S, O> {
     inner: S,
     read_ahead: Bytes,
     observer: O,
+    /// The next read fails, once: what comes after it is nobody's request, but may be read to let the client speak out.
+    is_cut: bool,
     /// Runs while the client takes nothing of what is to be written.
     unread: Stall,
 }
@@ -58,6 +61,7 @@ impl<S, O: Observe> ClientStream<S, O> {
             inner,
             read_ahead,
             observer,
+            is_cut: false,
             unread: Stall::new(write_timeout),
         }
     }
@@ -120,6 +124,9 @@ impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> 
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if std::mem::take(&mut this.is_cut) {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buffer.filled().len();
         if this.read_ahead.is_empty() {
             ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
@@ -128,7 +135,16 @@ impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> 
             buffer.put_slice(&this.read_ahead[..length]);
             this.read_ahead.advance(length);
         }
-        this.observer.received(&buffer.filled()[before..]);
+        let received = &buffer.filled()[before..];
+        let kept = this.observer.received(received);
+        if kept < received.len() {
+            buffer.set_filled(before + kept);
+            if kept == 0 {
+                // An empty read would be the end of the stream.
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            this.is_cut = true;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -1,8 +1,13 @@
 //! Requests that mean two things, and heads over their limits: refused, closed, and never seen by the origin.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use weir::telemetry::AccessTarget;
+
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::weir::Setup;
+use crate::weir::{Setup, rule, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -159,5 +164,48 @@ fn methods_that_are_not_for_proxies_are_refused() {
         assert_eq!(client.response().status(), status);
         assert!(client.is_closed());
     }
+    assert!(origin.requests().is_empty());
+}
+
+/// hyper answers these itself, so there is no `Proxy-Status`, and nothing is known of the request.
+#[test]
+fn heads_that_cannot_be_read_are_counted_logged_and_reported_like_requests() {
+    let path = std::env::temp_dir().join(format!("weir-it-unread-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let origin = Origin::answering(OK);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.access = AccessTarget::File(path.clone());
+            setup.limits.header_timeout = Duration::from_millis(100);
+            setup.rules = vec![rule(400)];
+        })
+        .start();
+    let large = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(40_000));
+    for (head, status) in [
+        ("\0\r\n\r\n", 400),
+        (&large, 431),
+        ("GET / HTTP/1.1\r\nHost: a.t", 408),
+    ] {
+        let mut client = Client::connect(weir.address);
+        client.send(head);
+        assert_eq!(client.response().status(), status);
+        assert!(client.is_closed());
+    }
+    assert_eq!(weir.reported().to_string(), "127.0.0.1/32");
+    until("all are counted", || {
+        weir.counters.responses[3].load(Ordering::Relaxed) == 3
+    });
+    let text = || {
+        assert!(weir.access.flush(Duration::from_secs(20)));
+        std::fs::read_to_string(&path).unwrap_or_default()
+    };
+    until("all are logged", || text().lines().count() == 3);
+    for (line, status) in text().lines().zip([400, 431, 408]) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["status"], status);
+        assert_eq!(line["client"], "127.0.0.1");
+        assert_eq!(line["error"], "http_request_error");
+    }
+    std::fs::remove_file(&path).unwrap();
     assert!(origin.requests().is_empty());
 }

@@ -77,7 +77,45 @@ fn what_cannot_be_said_in_http_1_is_refused() {
             "a response's pseudo-field",
             fields(&[&[(":status", "200")], &GET[..]].concat()),
         ),
+        ("two schemes", with(&[], &[(":scheme", "http")])),
+        (
+            "a protocol without CONNECT",
+            with(&[], &[(":protocol", "websocket")]),
+        ),
         ("an empty path", with(&[(":path", "")], &[])),
+        ("`*` with GET", with(&[(":path", "*")], &[])),
+        ("a path with a backslash", with(&[(":path", "/a\\b")], &[])),
+        ("a path with NUL", with(&[(":path", "/a\0b")], &[])),
+        ("a path in UTF-8", with(&[(":path", "/\u{e9}")], &[])),
+        ("an encoded slash", with(&[(":path", "/a%2fb")], &[])),
+        (
+            "an authority-form path",
+            with(&[(":path", "a.test:80")], &[]),
+        ),
+        ("an empty authority", with(&[(":authority", "")], &[])),
+        (
+            "an empty authority beside a host of two",
+            with(&[(":authority", "")], &[("host", "a.test, b.test")]),
+        ),
+        ("a port of none", with(&[(":authority", "a.test:")], &[])),
+        ("an empty host", with(&[], &[("host", "")])),
+        (
+            "a host with userinfo",
+            with(&[], &[("host", "user@a.test")]),
+        ),
+        (
+            "an upper-case pseudo-field",
+            fields(&[&GET[..], &[(":Path", "/x")]].concat()),
+        ),
+        ("TE in a list", with(&[], &[("te", "trailers, chunked")])),
+        (
+            "http2-settings",
+            with(&[], &[("upgrade", "h2c"), ("http2-settings", "x")]),
+        ),
+        (
+            "a cookie with a line",
+            with(&[], &[("cookie", "a=b\r\nX: y")]),
+        ),
         ("a path without slash", with(&[(":path", "a")], &[])),
         (
             "a path with a space",

@@ -54,6 +54,15 @@ fn heads_that_make_no_sense_are_502_and_the_connection_is_not_used_again() {
         "HTTP/1.1 200 OK\r\nX : 1\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nContent-Length: 2, 3\r\n\r\nabc",
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nabc",
@@ -73,6 +82,38 @@ fn heads_that_make_no_sense_are_502_and_the_connection_is_not_used_again() {
         let shown = &lie[..lie.len().min(80)];
         assert_eq!(response.status(), 502, "{shown}");
         assert!(response.field("proxy-status").is_some(), "{shown}");
+        recovers(&weir);
+    }
+}
+
+/// RFC 9110 §8.6. Nothing is framed by it, and clients believe it.
+#[test]
+fn the_length_in_an_answer_to_head_is_one_plain_number_or_the_answer_is_502() {
+    for (lines, length) in [
+        ("Content-Length: 5\r\n", Some("5")),
+        ("Content-Length: 5, 5\r\n", Some("5")),
+        ("Content-Length: 5\r\nContent-Length: 5\r\n", Some("5")),
+        ("Content-Length: 0005\r\n", Some("5")),
+        ("Content-Length: 5, 6\r\n", None),
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", None),
+        ("Content-Length: 5,\r\n", None),
+        ("Content-Length: +5\r\n", None),
+        ("Content-Length: -5\r\n", None),
+        ("Content-Length: 0x5\r\n", None),
+        ("Content-Length: x\r\n", None),
+        ("Content-Length:\r\n", None),
+        ("Content-Length: 18446744073709551616\r\n", None),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", None),
+    ] {
+        let origin = lying(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes());
+        let weir = Setup::to(&[origin.address]).start();
+        let mut client = Client::connect(weir.address);
+        client.send("HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let response = client.head_response();
+        match length {
+            Some(_) => assert_eq!(response.field("content-length"), length, "{lines}"),
+            None => assert_eq!(response.status(), 502, "{lines}"),
+        }
         recovers(&weir);
     }
 }

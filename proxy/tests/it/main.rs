@@ -11,6 +11,7 @@
 
 mod abuse;
 mod actions;
+mod attacks;
 mod auth;
 mod balancing;
 mod caching;
@@ -19,6 +20,7 @@ mod client;
 mod compress;
 mod connections;
 mod content;
+mod desync;
 mod drain;
 mod exhaustion;
 mod failover;
@@ -28,8 +30,10 @@ mod framing;
 mod grpc;
 mod h2_requests;
 mod http2;
+mod identity;
 mod interim;
 mod lies;
+mod lies_h2;
 mod limits;
 mod listeners;
 mod origin;

@@ -175,3 +175,46 @@ fn content_of_requests_that_weir_answers_itself_is_never_taken_for_a_request() {
         "{paths:?}"
     );
 }
+
+/// `methods` are a condition like host and fields: whoever does not meet it is not told what else there is. So 404, and not 405
+/// (RFC 9110 §15.5.6), which would also have to say in `Allow` what routes for other fields take.
+#[test]
+fn a_method_that_no_route_takes_is_404_and_another_route_may_take_it() {
+    let origin = Origin::answering(OK);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.routes = Some(routes(
+                r#"
+                [[route]]
+                path = "/read/"
+                methods = ["GET", "HEAD"]
+                upstream = "app"
+                [[route]]
+                path = "/both/"
+                methods = ["GET"]
+                upstream = "app"
+                [[route]]
+                path = "/both/"
+                respond = { status = 405, body = "read only" }
+                response_headers = { set = { allow = "GET" } }
+                "#,
+            ));
+        })
+        .start();
+    let mut client = Client::connect(weir.address);
+    for (request, status, allow) in [
+        ("GET /read/x", 200, None),
+        ("POST /read/x", 404, None),
+        ("get /read/x", 404, None),
+        ("GETX /read/x", 404, None),
+        ("OPTIONS /read/x", 404, None),
+        ("GET /both/x", 200, None),
+        ("POST /both/x", 405, Some("GET")),
+    ] {
+        client.send(&format!("{request} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        let response = client.response();
+        assert_eq!(response.status(), status, "{request}");
+        assert_eq!(response.field("allow"), allow, "{request}");
+    }
+    assert_eq!(origin.requests().len(), 2);
+}

@@ -1,9 +1,11 @@
 //! Every way to write a request that two parties may read differently: refused, the connection closed, and the origin
 //! sees nothing of it, or nothing whole.
 
+use weir::detect::Count;
+
 use crate::client::Client;
 use crate::origin::Origin;
-use crate::weir::Setup;
+use crate::weir::{Setup, counting};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -137,7 +139,10 @@ fn a_coding_by_an_alias_is_not_passed_on() {
 
 #[test]
 fn chunks_that_are_not_plain_are_refused_and_never_end_for_the_origin() {
-    let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(100_000));
+    let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(300));
+    let longer_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(100_000));
+    let zeros = format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(16));
+    let more_zeros = format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(1_000));
     let requests: Vec<_> = [
         "0x5\r\nhello\r\n0\r\n\r\n",
         "+5\r\nhello\r\n0\r\n\r\n",
@@ -158,10 +163,38 @@ fn chunks_that_are_not_plain_are_refused_and_never_end_for_the_origin() {
         "5;x\ny\r\nhello\r\n0\r\n\r\n",
         "5;x\ry\r\nhello\r\n0\r\n\r\n",
         &long_extension,
+        &longer_extension,
+        &zeros,
+        &more_zeros,
+        // Extensions that others end elsewhere.
+        "5;x=\"\r\nhello\r\n0\r\n\r\n",
+        "5;x=\"a\r\nb\"\r\nhello\r\n0\r\n\r\n",
+        "5;x=\"\r\n\r\nabc\r\n0\r\n\r\n",
+        "5;x=\"a\\\r\nhello\r\n0\r\n\r\n",
+        "5;\r\nhello\r\n0\r\n\r\n",
+        "5;;x\r\nhello\r\n0\r\n\r\n",
+        "5;=x\r\nhello\r\n0\r\n\r\n",
+        "5;x=\r\nhello\r\n0\r\n\r\n",
+        "5;x y\r\nhello\r\n0\r\n\r\n",
+        "5;x\0\r\nhello\r\n0\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\n",
+        "5\t\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0;x=\"\r\n\r\n",
+        "5\r\nhello\r\n0 \r\n\r\n",
+        "5\r\nhello\r\n+0\r\n\r\n",
+        "5\r\nhello\r\n0x0\r\n\r\n",
         "5\r\nhello\r\n0\r\nX\r\n\r\n",
         "5\r\nhello\r\n0\r\nX : 1\r\n\r\n",
         "5\r\nhello\r\n0\r\n X: 1\r\n\r\n",
         "5\r\nhello\r\n0\n\r\n",
+        "5\r\nhello\r\n0\r\n\n",
+        "5\r\nhello\r\n0\r\nX: 1\n\r\n",
+        "5\r\nhello\r\n0\r\nX: 1\nY: 2\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX: 1\r\n\n",
+        "5\r\nhello\r\n0\r\nX: 1\rY: 2\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX: 1\r\n 2\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX: a\0b\r\n\r\n",
+        "5\r\nhello\r\n0\r\n: 1\r\n\r\n",
     ]
     .iter()
     .map(|content| {
@@ -171,22 +204,65 @@ fn chunks_that_are_not_plain_are_refused_and_never_end_for_the_origin() {
     refused(&[400], requests.iter().map(String::as_bytes));
 }
 
+/// In parts as at once, and whatever came before it on the connection.
+#[test]
+fn a_chunk_that_is_not_plain_is_refused_wherever_it_is_split() {
+    let origin = Origin::answering(OK);
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| setup.rules = vec![counting(Count::ProtocolErrors)])
+        .start();
+    let chunked = "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let whole = format!("{chunked}5\r\nhello\r\n0\r\n\r\n");
+    for parts in [
+        &["5\r\nhello\r\n", "0;x=\"\r\n\r\n"][..],
+        &["5\r\nhello\r\n0;x", "=\"\r\n", "\r\n"],
+        &["5\r\nhello\r\n0\r\nX: 1", "\n", "\r\n"],
+        &["5\r\nhello\r\n000000000", "00000000\r\n\r\n"],
+        &["5\r\nhello", "\n", "0\r\n\r\n"],
+    ] {
+        let before = origin.requests().len();
+        let mut client = Client::connect(weir.address);
+        client.send(&format!("{whole}{chunked}"));
+        assert_eq!(client.response().status(), 200);
+        for part in parts {
+            // Refused by now, perhaps.
+            let _ = client.try_send(part.as_bytes());
+        }
+        let _ = client.try_send(NEXT.as_bytes());
+        let response = client.response();
+        assert_eq!(response.status(), 400, "{parts:?}");
+        assert_eq!(
+            response.field("proxy-status"),
+            Some("weir; error=http_request_error")
+        );
+        assert!(client.is_closed(), "{parts:?}");
+        assert_eq!(origin.requests().len(), before + 1, "{parts:?}");
+        assert_eq!(weir.reported().to_string(), "127.0.0.1/32", "{parts:?}");
+    }
+}
+
 /// They mean one thing only, and origins get chunks that are written anew.
 #[test]
-fn leading_zeros_of_a_chunk_size_change_nothing() {
+fn zeros_before_a_chunk_size_and_well_formed_extensions_change_nothing() {
     let origin = Origin::answering(OK);
     let weir = Setup::to(&[origin.address]).start();
-    let mut client = Client::connect(weir.address);
-    let zeros = "0".repeat(1_000);
-    client.send(&format!(
-        "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n\
-         {zeros}5\r\nhello\r\n0\r\n\r\n{NEXT}"
-    ));
-    assert_eq!(client.response().status(), 200);
-    assert_eq!(client.response().status(), 200);
+    for size in ["0000000000000005", "5;a;b=c;d=\"e;\\\"f\"", "5 ; a = b"] {
+        let mut client = Client::connect(weir.address);
+        client.send(&format!(
+            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n\
+             {size}\r\nhello\r\n0\r\n\r\n{NEXT}"
+        ));
+        assert_eq!(client.response().status(), 200, "{size}");
+        assert_eq!(client.response().status(), 200, "{size}");
+    }
     let requests = origin.requests();
-    assert_eq!(requests.len(), 2);
-    assert_eq!(requests[0].text(), "hello");
+    assert_eq!(requests.len(), 6);
+    assert!(
+        requests
+            .iter()
+            .step_by(2)
+            .all(|request| request.text() == "hello")
+    );
 }
 
 #[test]

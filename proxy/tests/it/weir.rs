@@ -48,6 +48,7 @@ pub struct Setup {
     /// What the listener makes of them.
     pub tls: weir::tls::ListenerSettings,
     pub access: AccessTarget,
+    pub access_format: Format,
     pub proxy_protocol_from: Networks,
     pub trust_forwarded_from: Networks,
 }
@@ -112,6 +113,7 @@ impl Setup {
             credentials: None,
             tls: weir::tls::ListenerSettings::default(),
             access: AccessTarget::Off,
+            access_format: Format::Json,
             proxy_protocol_from: Networks::default(),
             trust_forwarded_from: Networks::default(),
         }
@@ -193,7 +195,7 @@ impl Setup {
         let counters = Arc::new(Counters::default());
         let upgrades = Arc::new(Upgrades::new(self.upgrades));
         let (report, reports) = sync_channel(64);
-        let access = AccessLog::start(&self.access, Format::Json).unwrap();
+        let access = AccessLog::start(&self.access, self.access_format).unwrap();
         let listener = Arc::new(Listener::new(settings, vec![socket]));
         let (listening, listeners) = tokio::sync::watch::channel(vec![listener]);
         let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);

@@ -1,20 +1,21 @@
 //! Request content on its way to the origin.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::BoxError;
 use super::pace::{Pace, Speed};
+use super::{BoxError, is_cut};
 use crate::clock;
-use crate::http::fault::Fault;
+use crate::http::fault::{Fault, Malformed};
 use crate::http::fields;
 use crate::http::pool::h2::Stream;
 use crate::net::{ClientLimits, Stall};
@@ -37,6 +38,8 @@ pub(in crate::http) struct RequestBody {
 /// response.
 pub(in crate::http) struct Upload {
     source: RefCell<Source>,
+    /// The client's.
+    version: Version,
     /// Number of the last body.
     bodies: Cell<u32>,
     timeout: Duration,
@@ -128,6 +131,7 @@ impl Upload {
     /// all.
     pub(in crate::http) fn new(
         incoming: Incoming,
+        version: Version,
         bytes_max: u64,
         limits: &ClientLimits,
     ) -> Rc<Self> {
@@ -142,6 +146,7 @@ impl Upload {
                     extent: Extent::None,
                 },
             }),
+            version,
             bodies: Cell::new(0),
             timeout: limits.body_timeout,
             fault: Cell::new(None),
@@ -319,7 +324,7 @@ impl Body for RequestBody {
         let Some(incoming) = &mut source.incoming else {
             return Poll::Ready(None);
         };
-        let polled = Pin::new(incoming).poll_frame(context);
+        let polled = Pin::new(&mut *incoming).poll_frame(context);
         upload.waits_for_client.set(polled.is_pending());
         let outcome = match polled {
             Poll::Pending => {
@@ -335,12 +340,16 @@ impl Body for RequestBody {
         };
         this.silent.progressed();
         let Some(outcome) = outcome else {
+            if is_cut(incoming, upload.version) {
+                return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentIncomplete))));
+            }
             source.incoming = None;
             upload.whole.set(true);
             return Poll::Ready(None);
         };
-        let Ok(mut frame) = outcome else {
-            return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentIncomplete))));
+        let mut frame = match outcome {
+            Ok(frame) => frame,
+            Err(error) => return Poll::Ready(Some(Err(upload.fail(source, fault_of(&error))))),
         };
         upload.passed();
         if let Some(data) = frame.data_ref() {
@@ -380,6 +389,17 @@ impl Body for RequestBody {
 }
 
 /// HTTP/2 sends the reason on (RFC 9113 §8.1); HTTP/1.1 can only close.
+/// What of a client's content could not be read: the decoder of chunks and whoever watches them say that it is invalid.
+fn fault_of(error: &hyper::Error) -> Fault {
+    let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            Fault::BadRequest(Malformed::Chunks)
+        }
+        _ => Fault::ContentIncomplete,
+    }
+}
+
 fn cancelled() -> BoxError {
     Box::new(h2::Error::from(h2::Reason::CANCEL))
 }

@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{BoxError, Encoding};
+use super::{BoxError, Encoding, is_cut};
 use crate::cache::StoredResponse;
 use crate::http::cached::Fill;
 use crate::http::fields;
@@ -41,6 +42,8 @@ enum Content {
 /// An origin's content as it comes in.
 pub(in crate::http) struct FromOrigin {
     incoming: Incoming,
+    /// The origin's.
+    version: Version,
     silent: Stall,
     /// The connection it comes over; given back when the content came whole.
     lease: Option<Lease>,
@@ -124,12 +127,14 @@ impl FromOrigin {
     /// `timeout` bounds the time between two parts.
     pub(in crate::http) fn new(
         incoming: Incoming,
+        version: Version,
         timeout: Duration,
         lease: Lease,
         fill: Option<Fill>,
     ) -> Self {
         Self {
             incoming,
+            version,
             silent: Stall::new(timeout),
             lease: Some(lease),
             fill,
@@ -155,6 +160,10 @@ impl FromOrigin {
                     Some(Err(error)) => {
                         self.abandon();
                         Poll::Ready(Some(Err(error.into())))
+                    }
+                    None if is_cut(&self.incoming, self.version) => {
+                        self.abandon();
+                        Poll::Ready(Some(Err("origin reset the stream".into())))
                     }
                     None => {
                         self.finish();

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize as _;
+
 use super::Line;
 
 /// Combined log format (client, time, request, status, bytes, referer, agent), then host, origin, cache, error, attempts,
@@ -55,11 +57,41 @@ fn quoted(text: &str, out: &mut impl Write) -> io::Result<()> {
     for character in text.chars() {
         match character {
             '"' | '\\' => write!(out, "\\{character}")?,
-            character if character.is_control() => write!(out, "{}", character.escape_default())?,
+            character if is_deceptive(character) => write!(out, "{}", character.escape_default())?,
             character => write!(out, "{character}")?,
         }
     }
     Ok(())
+}
+
+/// What a terminal obeys or an editor takes for a line end or a change of direction.
+fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// JSON whose strings have everything deceptive escaped, too, and not only what JSON itself must have.
+struct Plain;
+
+impl serde_json::ser::Formatter for Plain {
+    fn write_string_fragment<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(is_deceptive) {
+            let (plain, deceptive) = rest.split_at(at);
+            let character = deceptive.chars().next().expect("invariant: just found");
+            // All of them are in the basic plane: one unit of UTF-16.
+            write!(out, "{plain}\\u{:04x}", u32::from(character))?;
+            rest = &deceptive[character.len_utf8()..];
+        }
+        out.write_all(rest.as_bytes())
+    }
 }
 
 /// One JSON object.
@@ -83,7 +115,9 @@ pub(super) fn json(line: &Line, out: &mut impl Write) -> io::Result<()> {
         "seconds": line.duration.as_secs_f64(),
         "request_id": line.request_id,
     });
-    serde_json::to_writer(&mut *out, &value)?;
+    value.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut *out, Plain,
+    ))?;
     out.write_all(b"\n")
 }
 
@@ -133,11 +167,11 @@ pub(super) mod tests {
     #[test]
     fn a_client_can_neither_end_a_line_nor_leave_its_quotes() {
         let mut line = line();
-        line.user_agent = Some("x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}".into());
+        line.user_agent = Some("x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}\u{202e}".into());
         let text = formatted(&line);
         assert_eq!(text.matches('\n').count(), 1);
         assert!(
-            text.contains(r#""x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}""#),
+            text.contains(r#""x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}\u{202e}""#),
             "{text}"
         );
     }
@@ -145,12 +179,16 @@ pub(super) mod tests {
     #[test]
     fn json_lines_parse_back() {
         let mut line = line();
-        line.user_agent = Some("x\"\n".into());
+        let agent = "x\"\n\u{1b}\u{7f}\u{9b}2J\u{e9}\u{2028}\u{202e}\u{1f600}";
+        line.user_agent = Some(agent.into());
         let mut out = Vec::new();
         json(&line, &mut out).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(out.split(|byte| *byte == b'\n').count(), 2);
-        assert_eq!(value["user_agent"], "x\"\n");
+        assert_eq!(value["user_agent"], agent);
+        let text = String::from_utf8(out).unwrap();
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(!line.contains(is_deceptive), "{line:?}");
         assert_eq!(value["status"], 200);
     }
 }
