@@ -25,6 +25,7 @@ mod target;
 mod upgrade;
 pub mod worker;
 
+pub use pool::Shortage;
 pub use upgrade::Upgrades;
 
 use std::sync::Arc;
