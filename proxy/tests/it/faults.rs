@@ -97,7 +97,7 @@ fn breaking_off() -> Origin {
         if cut == answer.len() {
             return Then::KeepOpen;
         }
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             reset(stream);
         }
         Then::Close
@@ -125,7 +125,8 @@ fn an_origin_that_breaks_off_again_and_again_never_makes_a_wrong_answer() {
                             whole.fetch_add(1, Ordering::SeqCst);
                         }
                         Ok(response) => {
-                            assert!(matches!(response.status(), 502 | 503), "{}", response.start)
+                            let status = response.status();
+                            assert!(matches!(status, 502 | 503), "{}", response.start);
                         }
                         // Broken off for the client, too.
                         Err(_) => client = Client::connect(address),

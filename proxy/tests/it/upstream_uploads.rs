@@ -32,7 +32,7 @@ fn weir(rest: bool, response: Duration) -> (H2Origin, Weir) {
             .send_data(Bytes::from_static(b"early"), !rest)
             .unwrap();
         // Dropped, it would be reset, and so the upload with it.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let setup = Setup::to(&[origin.address]).with(|setup| {
         setup.transport = UpstreamTransport {

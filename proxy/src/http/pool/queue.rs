@@ -69,15 +69,12 @@ impl Pool {
         }
         let name = upstream.settings.name.as_str();
         let mut queues = self.queues.0.borrow_mut();
-        let queue = match queues.get(name) {
-            Some(queue) => Rc::clone(queue),
-            None => {
-                let queue = Rc::new(Queue::default());
-                tokio::task::spawn_local(tick(Rc::clone(&queue)));
-                queues.insert(name.to_owned(), Rc::clone(&queue));
-                queue
-            }
-        };
+        let queue = queues.get(name).cloned().unwrap_or_else(|| {
+            let queue = Rc::new(Queue::default());
+            tokio::task::spawn_local(tick(Rc::clone(&queue)));
+            queues.insert(name.to_owned(), Rc::clone(&queue));
+            queue
+        });
         if queue.waiting.get() >= most {
             return None;
         }
