@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Terms, Upstream, UpstreamSettings};
 use crate::config::Settings;
 use crate::http::{FileError, Filters, Site};
-use crate::tls::{self, CertificateError, OriginTls, OriginTlsSettings};
+use crate::tls::{self, CertificateError, OriginTls};
 use crate::{clock, detect, route};
 
 use super::origins::Services;
@@ -18,12 +18,13 @@ pub(super) fn first_site(
     secret: &Secret,
 ) -> Result<Site, CertificateError> {
     let rules = Arc::new(detect::Rules::new(settings.detect.clone()));
+    let origin_tls = tls::origins(&settings.origin_tls)?;
     Ok(Site {
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         filters: Arc::new(filters),
-        upstreams: upstreams(settings, None, secret),
-        origin_tls: tls::origins(&settings.origin_tls)?,
+        upstreams: upstreams(settings, &origin_tls, None, secret),
+        origin_tls,
         rules,
         generation: 1,
     })
@@ -44,13 +45,13 @@ pub(super) fn next_site(
         Arc::new(detect::Rules::new(settings.detect.clone()))
     };
     let settings = with_services(settings, found);
+    let origin_tls = origin_tls(&settings, &current)?;
     Ok(Site {
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         filters: Arc::new(filters),
-        upstreams: upstreams(&settings, Some(&current), &shared.secret),
-        // Read again though nothing else changed: the files may have.
-        origin_tls: tls::origins(&settings.origin_tls)?,
+        upstreams: upstreams(&settings, &origin_tls, Some(&current), &shared.secret),
+        origin_tls,
         rules,
         generation: current.generation + 1,
     })
@@ -64,7 +65,12 @@ pub(super) fn site_with(settings: &Settings, shared: &Shared, found: &Services) 
         requests: settings.requests,
         routes: route::Table::new(settings.routes.clone()),
         filters: Arc::clone(&current.filters),
-        upstreams: upstreams(&settings, Some(&current), &shared.secret),
+        upstreams: upstreams(
+            &settings,
+            &current.origin_tls,
+            Some(&current),
+            &shared.secret,
+        ),
         origin_tls: current.origin_tls.clone(),
         rules: Arc::clone(&current.rules),
         generation: current.generation,
@@ -102,10 +108,30 @@ pub(super) fn effective(current: &Settings, wanted: Settings) -> Settings {
     }
 }
 
+/// TLS towards the servers of each upstream, read again though nothing else changed: the files may have. What is the same
+/// as in the `current` site stays the same object, and so its sessions.
+fn origin_tls(
+    settings: &Settings,
+    current: &Site,
+) -> Result<Vec<Option<Arc<OriginTls>>>, CertificateError> {
+    let read = tls::origins(&settings.origin_tls)?;
+    let kept = |(wanted, read): (&UpstreamSettings, Option<Arc<OriginTls>>)| {
+        let read = read?;
+        let known = known(current, &wanted.name).and_then(|(_, tls)| tls.cloned());
+        Some(known.filter(|known| known.is_same(&read)).unwrap_or(read))
+    };
+    Ok(settings.upstreams.iter().zip(read).map(kept).collect())
+}
+
 /// The upstreams that are wanted, with what the `current` site knows of their servers.
-fn upstreams(settings: &Settings, current: Option<&Site>, secret: &Secret) -> Vec<Arc<Upstream>> {
+fn upstreams(
+    settings: &Settings,
+    origin_tls: &[Option<Arc<OriginTls>>],
+    current: Option<&Site>,
+    secret: &Secret,
+) -> Vec<Arc<Upstream>> {
     let now = clock::now();
-    let wanted = settings.upstreams.iter().zip(&settings.origin_tls);
+    let wanted = settings.upstreams.iter().zip(origin_tls);
     wanted
         .map(|(wanted, tls)| {
             current
@@ -120,13 +146,10 @@ fn upstreams(settings: &Settings, current: Option<&Site>, secret: &Secret) -> Ve
 fn follow(
     current: &Site,
     wanted: &UpstreamSettings,
-    tls: Option<&OriginTlsSettings>,
+    tls: Option<&Arc<OriginTls>>,
 ) -> Option<Arc<Upstream>> {
-    let mut upstreams = current.upstreams.iter();
-    let index = upstreams.position(|known| known.settings.name == wanted.name)?;
-    let known = &current.upstreams[index];
-    let before = current.origin_tls[index].as_deref();
-    let terms = if before.map(OriginTls::settings) == tls {
+    let (known, before) = known(current, &wanted.name)?;
+    let terms = if before.map(Arc::as_ptr) == tls.map(Arc::as_ptr) {
         Terms::Same
     } else {
         Terms::Changed
@@ -138,17 +161,30 @@ fn follow(
     })
 }
 
+/// The upstream of that name, and TLS towards its servers.
+fn known<'a>(
+    site: &'a Site,
+    name: &str,
+) -> Option<(&'a Arc<Upstream>, Option<&'a Arc<OriginTls>>)> {
+    let mut upstreams = site.upstreams.iter();
+    let index = upstreams.position(|known| known.settings.name == name)?;
+    Some((&site.upstreams[index], site.origin_tls[index].as_ref()))
+}
+
 /// Adds the servers that services stand for, as many as an upstream may have.
 fn with_services(settings: &Settings, found: &Services) -> Settings {
     let mut settings = settings.clone();
     for upstream in &mut settings.upstreams {
         for service in &upstream.services {
-            for server in found.get(service).into_iter().flatten() {
+            for server in found.get(&service.name).into_iter().flatten() {
                 let known = &mut upstream.servers;
                 let same =
                     |known: &ServerSettings| known.host == server.host && known.port == server.port;
                 if known.len() < SERVERS_MAX && !known.iter().any(same) {
-                    known.push(server.clone());
+                    known.push(ServerSettings {
+                        scheme: service.scheme,
+                        ..server.clone()
+                    });
                 }
             }
         }
@@ -185,12 +221,70 @@ mod tests {
         let site = first_site(&before, filters(&before, None).expect("no files"), &secret)
             .expect("no files");
         let known = &site.upstreams[0];
-        let same = upstreams(&before, Some(&site), &secret).remove(0);
+        let again = origin_tls(&before, &site).expect("no files");
+        let same = upstreams(&before, &again, Some(&site), &secret).remove(0);
         assert!(Arc::ptr_eq(&same, known));
-        let other = upstreams(&named, Some(&site), &secret).remove(0);
+        let tls = origin_tls(&named, &site).expect("no files");
+        let other = upstreams(&named, &tls, Some(&site), &secret).remove(0);
         assert_eq!(other.settings, known.settings, "TLS is not among them");
         assert!(!Arc::ptr_eq(&other.servers[0], &known.servers[0]));
         assert!(Arc::ptr_eq(&other.servers[1], &known.servers[1]));
+    }
+
+    #[test]
+    fn servers_are_others_once_what_the_files_of_their_tls_hold_is_other() {
+        let directory = std::env::temp_dir().join(format!("weir-reload-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let path = |name: &str| directory.join(name);
+        // An authority of a client's certificate, too: weir does not verify its own.
+        let issue = |files: [&str; 2]| {
+            let made = rcgen::generate_simple_self_signed(vec!["weir".to_owned()]);
+            let made = made.expect("a certificate");
+            let texts = [made.cert.pem(), made.signing_key.serialize_pem()];
+            for (name, text) in files.into_iter().zip(texts) {
+                std::fs::write(path(name), text).expect("a file");
+            }
+        };
+        issue(["ca.pem", "ca.key"]);
+        issue(["weir.pem", "weir.key"]);
+        let text = format!(
+            r#"
+            [[listen]]
+            address = "[::]:80"
+            [[upstream]]
+            name = "app"
+            servers = ["https://192.0.2.1:443", "http://192.0.2.1:80"]
+            tls = {{ ca = "{0}/ca.pem", cert = "{0}/weir.pem", key = "{0}/weir.key" }}
+            [[route]]
+            upstream = "app"
+        "#,
+            directory.display()
+        );
+        let settings = crate::config::parse(&text, Path::new("weir.toml")).expect("valid");
+        let secret = Secret::new([7; 16]);
+        let files = || filters(&settings, None).expect("no files");
+        let site = first_site(&settings, files(), &secret).expect("certificates");
+        let known = &site.upstreams[0];
+        let reloaded = || {
+            let tls = origin_tls(&settings, &site).expect("certificates");
+            upstreams(&settings, &tls, Some(&site), &secret).remove(0)
+        };
+        assert!(Arc::ptr_eq(&reloaded(), known), "written again, or not");
+        for changed in [["ca.pem", "ca.key"], ["weir.pem", "weir.key"]] {
+            let before = changed.map(|name| std::fs::read(path(name)).expect("a file"));
+            issue(changed);
+            let other = reloaded();
+            assert!(
+                !Arc::ptr_eq(&other.servers[0], &known.servers[0]),
+                "{changed:?}"
+            );
+            assert!(Arc::ptr_eq(&other.servers[1], &known.servers[1]), "no TLS");
+            for (name, text) in changed.into_iter().zip(before) {
+                std::fs::write(path(name), text).expect("a file");
+            }
+            assert!(Arc::ptr_eq(&reloaded(), known), "as it was");
+        }
+        std::fs::remove_dir_all(directory).expect("a directory");
     }
 
     #[test]
@@ -201,6 +295,10 @@ mod tests {
             [[upstream]]
             name = "app"
             servers = ["http://a:80", "srv+http://few", "srv+http://many", "srv+http://none"]
+            [[upstream]]
+            name = "tls"
+            servers = ["srv+https://few"]
+            tls = { server_name = "app.internal" }
             [[route]]
             upstream = "app"
         "#;
@@ -215,6 +313,9 @@ mod tests {
         found.insert("few".to_owned(), vec![server("a", 80), server("b", 80)]);
         let few = with_services(&settings, &found).upstreams.remove(0);
         assert_eq!(few.servers, [server("a", 80), server("b", 80)]);
+        let tls = with_services(&settings, &found).upstreams.remove(1);
+        let schemes: Vec<_> = tls.servers.iter().map(|server| server.scheme).collect();
+        assert_eq!(schemes, [Scheme::Https, Scheme::Https]);
         let many = (1..=400).map(|port| server("c", port)).collect();
         found.insert("many".to_owned(), many);
         let many = with_services(&settings, &found).upstreams.remove(0);

@@ -51,6 +51,7 @@ impl Workers {
         let (stop, stopped) = watch::channel(Stop::Run);
         let (ended, exits) = mpsc::channel(count.max(1));
         let (listeners, listening) = watch::channel(listeners);
+        let shortage = Arc::<http::Shortage>::default();
         let mut workers = Self {
             listeners,
             stop,
@@ -69,6 +70,7 @@ impl Workers {
                 reports: reports.clone(),
                 access: shared.access.clone(),
                 upgrades: Arc::clone(&shared.upgrades),
+                shortage: Arc::clone(&shortage),
                 counters,
                 stop: stopped.clone(),
             };

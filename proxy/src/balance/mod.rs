@@ -18,8 +18,8 @@ pub use pick::{Picker, Tried, Wish};
 pub use server::{InFlight, OriginServer};
 pub use settings::{
     EjectSettings, Expect, HashOn, HealthSettings, Policy, ProbeKind, Protocol, ProxyProtocol,
-    RetrySettings, Scheme, ServerSettings, StickySettings, UpstreamLimits, UpstreamSettings,
-    UpstreamTimeouts, UpstreamTransport,
+    RetrySettings, Scheme, ServerSettings, ServiceSettings, StickySettings, UpstreamLimits,
+    UpstreamSettings, UpstreamTimeouts, UpstreamTransport,
 };
 pub use upstream::{Terms, Upstream};
 

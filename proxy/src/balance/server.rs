@@ -23,6 +23,8 @@ pub struct OriginServer {
     pub failures: AtomicU64,
     /// Open connections to it, over all workers. `http` counts.
     pub connections: AtomicUsize,
+    /// The worker that lacks a connection to it, as there are as many as there may be; 0 = none. `http` sets and takes it.
+    pub wanted: AtomicUsize,
     /// Where it can be reached; for a name, as looked up last. Whoever looks it up stores them.
     addresses: ArcSwap<Vec<SocketAddr>>,
     /// Whether they are known as well as they will be for now.
@@ -59,6 +61,7 @@ impl OriginServer {
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            wanted: AtomicUsize::new(0),
             addresses: ArcSwap::from_pointee(addresses.into_iter().collect()),
             looked_up: AtomicBool::new(literal.is_some()),
             in_flight: AtomicU32::new(0),

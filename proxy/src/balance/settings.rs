@@ -12,8 +12,8 @@ pub struct UpstreamSettings {
     pub name: String,
     /// At most [`SERVERS_MAX`](super::SERVERS_MAX); at least one, or a service.
     pub servers: Vec<ServerSettings>,
-    /// Names whose SRV records (RFC 2782) are more servers. They are added to `servers` as they are found.
-    pub services: Vec<String>,
+    /// Services that more servers are found by. They are added to `servers` as they are found.
+    pub services: Vec<ServiceSettings>,
     /// What is spoken with them.
     pub transport: UpstreamTransport,
     /// How a server is chosen.
@@ -35,6 +35,15 @@ pub struct UpstreamSettings {
     pub limits: UpstreamLimits,
     /// Timeouts towards each origin server.
     pub timeouts: UpstreamTimeouts,
+}
+
+/// A name whose SRV records (RFC 2782) are servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// Of its servers.
+    pub scheme: Scheme,
+    /// Such as `_http._tcp.example.com`.
+    pub name: String,
 }
 
 /// How an upstream's origin servers are spoken with.

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::value::Refusal;
-use crate::balance::Scheme;
+use crate::balance::{Scheme, ServiceSettings};
 
 /// `"http://10.0.0.11:8080"` → scheme, host and port; 80 or 443 if there is none.
 pub(super) fn origin_url(text: &str) -> Result<(Scheme, String, u16), Refusal> {
@@ -42,19 +42,25 @@ pub(super) fn origin_url(text: &str) -> Result<(Scheme, String, u16), Refusal> {
     }
 }
 
-/// What the URL of a service begins with.
-pub(super) const SERVICE: &str = "srv+http://";
+/// What the URL of a service begins with, before its servers' scheme.
+pub(super) const SERVICE: &str = "srv+";
 
-/// `"srv+http://_http._tcp.example.com"` → the name whose SRV records are servers (RFC 2782).
-pub(super) fn service(text: &str) -> Result<String, Refusal> {
-    let name = text.strip_prefix(SERVICE).unwrap_or_default();
+/// `"srv+http://_http._tcp.example.com"` → scheme of the servers, and the name whose SRV records they are (RFC 2782).
+pub(super) fn service(text: &str) -> Result<ServiceSettings, Refusal> {
+    let url = text.strip_prefix(SERVICE).unwrap_or_default();
+    let (scheme, name) = match url.split_once("://") {
+        Some(("http", name)) => (Scheme::Http, name),
+        Some(("https", name)) => (Scheme::Https, name),
+        Some(_) | None => (Scheme::Http, ""),
+    };
     let name = name.strip_suffix('/').unwrap_or(name);
     if is_host_name(name) {
-        Ok(name.to_ascii_lowercase())
+        let name = name.to_ascii_lowercase();
+        Ok(ServiceSettings { scheme, name })
     } else {
         Err(Refusal::invalid(
             "not the name of a service",
-            "write srv+http:// and a name without port, such as \"srv+http://_http._tcp.example.com\"",
+            "write srv+http:// or srv+https:// and a name without port, such as \"srv+http://_http._tcp.example.com\"",
         ))
     }
 }
@@ -156,14 +162,22 @@ mod tests {
         for (text, expected) in [
             (
                 "srv+http://_http._tcp.Example.com",
-                Some("_http._tcp.example.com"),
+                Some((Scheme::Http, "_http._tcp.example.com")),
             ),
-            ("srv+http://app/", Some("app")),
+            ("srv+http://app/", Some((Scheme::Http, "app"))),
+            ("srv+https://app", Some((Scheme::Https, "app"))),
+            ("srv+ftp://app", None),
+            ("srv+app", None),
             ("srv+http://app:80", None),
             ("srv+http://", None),
             ("srv+http://10.0.0.1", None),
         ] {
-            assert_eq!(service(text).ok().as_deref(), expected, "{text}");
+            let got = service(text).ok();
+            assert_eq!(
+                got.as_ref().map(|one| (one.scheme, one.name.as_str())),
+                expected,
+                "{text}"
+            );
         }
     }
 }

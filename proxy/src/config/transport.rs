@@ -5,24 +5,51 @@ use std::net::IpAddr;
 use super::origin::is_host_name;
 use super::reader::{Node, Table};
 use super::value::{self, Refusal};
-use crate::balance::{Protocol, ProxyProtocol, Scheme, ServerSettings, UpstreamTransport};
+use crate::balance::{
+    Protocol, ProxyProtocol, Scheme, ServerSettings, ServiceSettings, UpstreamTransport,
+};
 use crate::tls::{CertificateSettings, Offer, OriginTlsSettings, Verify};
 
 /// How the servers are spoken with, and TLS when one of them speaks it.
 pub(super) fn transport(
     upstream: &mut Table<'_>,
     servers: &[ServerSettings],
+    services: &[ServiceSettings],
 ) -> (UpstreamTransport, Option<OriginTlsSettings>) {
+    let found = services.iter().map(|service| service.scheme);
+    let listed = servers.iter().map(|server| server.scheme);
+    let schemes = Schemes {
+        listed: listed.collect(),
+        found: found.collect(),
+    };
     let protocol = upstream
         .take("protocol")
-        .and_then(|node| protocol(&node, servers))
+        .and_then(|node| protocol(&node, &schemes))
         .unwrap_or_default();
     let send_proxy_protocol = send_proxy_protocol(upstream, protocol);
     let transport = UpstreamTransport {
         protocol,
         send_proxy_protocol,
     };
-    (transport, tls(upstream, servers, transport))
+    (transport, tls(upstream, &schemes, transport))
+}
+
+/// Schemes of an upstream's servers.
+struct Schemes {
+    /// Of those that are written.
+    listed: Vec<Scheme>,
+    /// Of those that records name.
+    found: Vec<Scheme>,
+}
+
+impl Schemes {
+    fn has(&self, scheme: Scheme) -> bool {
+        self.listed.contains(&scheme) || self.found.contains(&scheme)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.found.is_empty()
+    }
 }
 
 fn send_proxy_protocol(upstream: &mut Table<'_>, protocol: Protocol) -> ProxyProtocol {
@@ -45,7 +72,7 @@ fn send_proxy_protocol(upstream: &mut Table<'_>, protocol: Protocol) -> ProxyPro
     chosen
 }
 
-fn protocol(node: &Node<'_>, servers: &[ServerSettings]) -> Option<Protocol> {
+fn protocol(node: &Node<'_>, schemes: &Schemes) -> Option<Protocol> {
     let protocol = node.choice(
         &[
             ("auto", Protocol::Auto),
@@ -68,7 +95,7 @@ fn protocol(node: &Node<'_>, servers: &[ServerSettings]) -> Option<Protocol> {
             "write \"h2\", or http:// servers",
         ),
     };
-    if servers.iter().any(|server| server.scheme == wrong) {
+    if schemes.has(wrong) {
         node.refuse(Refusal::conflict(message, hint));
     }
     Some(protocol)
@@ -76,13 +103,13 @@ fn protocol(node: &Node<'_>, servers: &[ServerSettings]) -> Option<Protocol> {
 
 fn tls(
     upstream: &mut Table<'_>,
-    servers: &[ServerSettings],
+    schemes: &Schemes,
     transport: UpstreamTransport,
 ) -> Option<OriginTlsSettings> {
-    let is_used = servers.iter().any(|server| server.scheme == Scheme::Https);
+    let is_used = schemes.has(Scheme::Https);
     let is_written = upstream.has("tls");
     let mut table = upstream.section("tls");
-    if is_written && !is_used && !servers.is_empty() {
+    if is_written && !is_used && !schemes.is_empty() {
         table.refuse(Refusal::conflict(
             "no server of this upstream speaks TLS",
             "write https:// in `servers`, or remove it",
@@ -100,6 +127,16 @@ fn tls(
     } else {
         Verify::Nothing
     };
+    if schemes.found.contains(&Scheme::Https)
+        && server_name.is_none()
+        && verify == Verify::Certificate
+    {
+        // RFC 9525 §6.1: no reference identifier from a look-up that anybody could answer.
+        table.refuse(Refusal::conflict(
+            "a server's certificate cannot be verified by the name that an SRV record gives it, which may be forged",
+            "name what the certificates of all servers say, such as server_name = \"app.internal\"",
+        ));
+    }
     table.finish(&[]);
     let offer = match (transport.protocol, transport.send_proxy_protocol) {
         (Protocol::Auto, ProxyProtocol::Off) => Offer::Either,

@@ -28,6 +28,7 @@ mod tasks;
 mod upgrade;
 pub mod worker;
 
+pub use pool::Shortage;
 pub use upgrade::Upgrades;
 
 use std::sync::Arc;

@@ -56,6 +56,10 @@ pub enum Offer {
 #[derive(Debug)]
 pub struct OriginTls {
     settings: OriginTlsSettings,
+    /// Whom it trusts, as the files said; `None`: anybody.
+    trusted: Option<Arc<RootCertStore>>,
+    /// The certificate it shows, likewise.
+    shown: Vec<CertificateDer<'static>>,
     config: Arc<ClientConfig>,
     /// The same, but offers `http/1.1` alone: what is to be upgraded cannot be HTTP/2.
     http1: Arc<ClientConfig>,
@@ -76,9 +80,14 @@ pub(crate) enum HandshakeFailure {
 }
 
 impl OriginTls {
-    /// What it was made from.
-    pub fn settings(&self) -> &OriginTlsSettings {
-        &self.settings
+    /// Whether what was agreed with a server by this holds by `other`, too: the settings are the same, and so is what is
+    /// in the files that they name.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let same_trust = match (&self.trusted, &other.trusted) {
+            (Some(one), Some(other)) => one.roots == other.roots,
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.settings == other.settings && self.shown == other.shown && same_trust
     }
 
     /// The handshake with the server `host`.
@@ -139,26 +148,29 @@ fn origin(
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("invariant: the provider has suites for TLS 1.2 and 1.3");
-    let builder = match (settings.verify, &settings.ca) {
-        (Verify::Nothing, _) => {
+    let trusted = match (settings.verify, &settings.ca) {
+        (Verify::Nothing, _) => None,
+        (Verify::Certificate, Some(ca)) => Some(Arc::new(authorities(ca)?)),
+        (Verify::Certificate, None) => Some(match system {
+            Some(roots) => Arc::clone(roots),
+            None => Arc::clone(system.insert(Arc::new(system_authorities()?))),
+        }),
+    };
+    let builder = match &trusted {
+        None => {
             tracing::warn!("tls.verify = false: anybody can pass for the servers of an upstream");
             builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Unverified(Arc::clone(&provider))))
         }
-        (Verify::Certificate, Some(ca)) => builder.with_root_certificates(authorities(ca)?),
-        (Verify::Certificate, None) => {
-            let roots = match system {
-                Some(roots) => Arc::clone(roots),
-                None => Arc::clone(system.insert(Arc::new(system_authorities()?))),
-            };
-            builder.with_root_certificates(roots)
-        }
+        Some(roots) => builder.with_root_certificates(Arc::clone(roots)),
     };
+    let mut shown = Vec::new();
     let mut config = match &settings.certificate {
         None => builder.with_no_client_auth(),
         Some(files) => {
             let certificate = load::certificate(files, &provider).map_err(in_upstream)?;
+            shown.clone_from(&certificate.key.cert);
             let resolver: Arc<dyn client::ResolvesClientCert> =
                 Arc::new(SingleCertAndKey::from(certificate.key));
             builder.with_client_cert_resolver(resolver)
@@ -172,6 +184,8 @@ fn origin(
     http1.alpn_protocols = Offer::Http1.protocols();
     Ok(OriginTls {
         settings: settings.clone(),
+        trusted,
+        shown,
         config: Arc::new(config),
         http1: Arc::new(http1),
         server_name,

@@ -162,6 +162,32 @@ fn a_server_with_a_name_is_found_before_the_first_request() {
     assert_eq!(client.get("/").text(), "ok");
 }
 
+/// The kernel spreads connections over the workers, and whichever gets the first keeps the only one that there may be.
+#[test]
+fn a_worker_gets_the_connection_that_another_one_does_not_need() {
+    let scratch = Scratch::new();
+    let address = free();
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    scratch.configure(&address, "");
+    let text = scratch.text("weir.toml");
+    let servers = format!(
+        "[\"http://{}\"]\nlimits = {{ connections = 1 }}\ntimeouts = {{ pending = \"10s\", idle = \"1h\" }}",
+        origin.address
+    );
+    let text = text
+        .replace("workers = 1", "workers = 2")
+        .replace("[\"http://127.0.0.1:1\"]", &servers);
+    fs::write(scratch.path("weir.toml"), text).unwrap();
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    assert_eq!(told(&supervisor), "READY=1\n");
+    for _ in 0..40 {
+        let mut client = Client::connect(address.parse().unwrap());
+        assert_eq!(client.get("/").text(), "ok");
+    }
+    assert!(origin.connections() > 1, "both workers served");
+}
+
 #[test]
 fn an_access_log_on_stdout_is_written_while_weir_runs() {
     let scratch = Scratch::new();

@@ -212,6 +212,7 @@ impl Setup {
             store: Arc::clone(&store),
             reports: report,
             upgrades: Arc::clone(&upgrades),
+            shortage: Arc::default(),
             access: access.clone(),
             counters: Arc::clone(&counters),
             stop: stopped,

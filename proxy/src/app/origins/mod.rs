@@ -19,7 +19,7 @@ use crate::balance::ServerSettings;
 use crate::http::Site;
 use crate::net::Resolver;
 
-/// Servers found by SRV records, by name.
+/// Servers found by SRV records, by name; who uses them knows their scheme.
 pub(super) type Services = BTreeMap<String, Vec<ServerSettings>>;
 
 /// Handle to the thread.
@@ -183,10 +183,11 @@ impl Tasks {
                 next.names.insert(key, watch);
             }
             for service in &upstream.settings.services {
-                if !next.services.contains_key(service) {
-                    let watch = self.services.remove(service);
-                    let watch = watch.unwrap_or_else(|| names::of_service(context, service));
-                    next.services.insert(service.clone(), watch);
+                let name = &service.name;
+                if !next.services.contains_key(name) {
+                    let watch = self.services.remove(name);
+                    let watch = watch.unwrap_or_else(|| names::of_service(context, name));
+                    next.services.insert(name.clone(), watch);
                 }
             }
         }

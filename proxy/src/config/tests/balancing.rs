@@ -37,7 +37,7 @@ fn services_stand_among_servers() {
         "{BASE}[[upstream]]\nname = \"b\"\nservers = [\"srv+http://_http._tcp.b\", \"http://b\"]"
     );
     let upstream = valid(&text).upstreams.remove(1);
-    assert_eq!(upstream.services, ["_http._tcp.b"]);
+    assert_eq!(upstream.services[0].name, "_http._tcp.b");
     assert_eq!(upstream.servers.len(), 1);
     let alone = text.replace(", \"http://b\"", "");
     assert_eq!(valid(&alone).upstreams[1].servers, []);

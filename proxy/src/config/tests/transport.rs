@@ -68,6 +68,22 @@ fn tls_settings_arrive_where_they_belong() {
 }
 
 #[test]
+fn servers_found_by_records_are_verified_by_the_name_that_is_configured() {
+    for (tls, name) in [
+        ("server_name = \"app.internal\"", Some("app.internal")),
+        ("verify = false", None),
+    ] {
+        let settings = valid(&upstream(
+            "\"srv+https://b\"",
+            &format!("tls = {{ {tls} }}"),
+        ));
+        assert_eq!(settings.upstreams[1].services[0].scheme, Scheme::Https);
+        let tls = settings.origin_tls[1].as_ref().expect("TLS");
+        assert_eq!(tls.server_name.as_deref(), name);
+    }
+}
+
+#[test]
 fn what_does_not_go_together_is_refused_where_it_stands() {
     for (servers, lines, key, message) in [
         (
@@ -99,6 +115,24 @@ fn what_does_not_go_together_is_refused_where_it_stands() {
             "send_proxy_protocol = \"v3\"",
             "upstream[1].send_proxy_protocol",
             "not one of the possible values",
+        ),
+        (
+            "\"srv+https://b\"",
+            "protocol = \"h2c\"\ntls = { verify = false }",
+            "upstream[1].protocol",
+            "h2c is HTTP/2 without TLS",
+        ),
+        (
+            "\"srv+http://b\"",
+            "tls = { verify = false }",
+            "upstream[1].tls",
+            "no server of this upstream speaks TLS",
+        ),
+        (
+            "\"https://b\", \"srv+https://c\"",
+            "tls = { ca = \"/ca.pem\" }",
+            "upstream[1].tls",
+            "a server's certificate cannot be verified by the name that an SRV record gives it",
         ),
         (
             "\"https://b\"",

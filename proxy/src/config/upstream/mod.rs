@@ -11,8 +11,8 @@ use super::transport::transport;
 use super::unique::Unique;
 use super::value::Refusal;
 use crate::balance::{
-    EjectSettings, RetrySettings, SERVERS_MAX, ServerSettings, UpstreamLimits, UpstreamSettings,
-    UpstreamTimeouts,
+    EjectSettings, RetrySettings, SERVERS_MAX, ServerSettings, ServiceSettings, UpstreamLimits,
+    UpstreamSettings, UpstreamTimeouts,
 };
 use crate::tls::OriginTlsSettings;
 
@@ -44,7 +44,7 @@ fn upstream<'a>(
     let list = table.required("servers", "[\"http://10.0.0.11:8080\"]");
     let services = list.as_ref().map_or_else(Vec::new, services);
     let servers = list.map_or_else(Vec::new, |node| servers(&node));
-    let (transport, tls) = transport(&mut table, &servers);
+    let (transport, tls) = transport(&mut table, &servers, &services);
     let defaults = UpstreamSettings::new("", Vec::new());
     let settings = UpstreamSettings {
         name: name.unwrap_or_default(),
@@ -110,7 +110,7 @@ fn servers(list: &Node<'_>) -> Vec<ServerSettings> {
 }
 
 /// `"srv+http://_http._tcp.example.com"`: servers named by SRV records.
-fn services(list: &Node<'_>) -> Vec<String> {
+fn services(list: &Node<'_>) -> Vec<ServiceSettings> {
     let Some(nodes) = list.elements_if_list() else {
         return Vec::new();
     };
@@ -118,9 +118,9 @@ fn services(list: &Node<'_>) -> Vec<String> {
     nodes
         .filter(is_service)
         .filter_map(|node| {
-            let name = node.read(origin::service)?;
-            node.accept(seen.insert(name.clone(), node.key(), node.line()))?;
-            Some(name)
+            let service = node.read(origin::service)?;
+            node.accept(seen.insert(service.name.clone(), node.key(), node.line()))?;
+            Some(service)
         })
         .collect()
 }

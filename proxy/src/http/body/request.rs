@@ -311,6 +311,11 @@ impl Body for RequestBody {
             // It is sent again over another connection.
             return Poll::Ready(Some(Err(cancelled())));
         }
+        if let Some(stream) = &this.stream
+            && !stream.asked()
+        {
+            return Poll::Ready(Some(Err(cancelled())));
+        }
         let mut source = upload.source.borrow_mut();
         let source = &mut *source;
         if let Some(part) = source.kept.parts.get(this.next) {

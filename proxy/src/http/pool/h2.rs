@@ -41,7 +41,22 @@ pub(in crate::http) struct Shared {
 
 /// A stream of a shared connection; held by the exchange and by the request's content. Dropping the last one frees its
 /// place. What resets the stream is that hyper's halves of it are dropped.
-pub(in crate::http) struct Stream(Rc<Shared>);
+pub(in crate::http) struct Stream {
+    shared: Rc<Shared>,
+    /// Sends the content, if that takes longer than the head.
+    upload: RefCell<Option<AbortHandle>>,
+    /// Nobody wants the content sent any more.
+    abandoned: Cell<bool>,
+    /// Changes whenever hyper asks for content.
+    asked: Cell<u64>,
+}
+
+/// A stream on loan for one exchange. Dropped, it is reset, even if content waits for the origin server to take it.
+pub(in crate::http) struct Loan {
+    stream: Rc<Stream>,
+    /// The exchange ended whole: what is left of its content may go.
+    is_whole: bool,
+}
 
 type Running = Rc<RefCell<Option<Connection<TokioIo<OriginStream>, RequestBody, Tasks>>>>;
 
@@ -78,9 +93,29 @@ impl Shared {
         })
     }
 
-    pub(super) fn stream(self: &Rc<Self>) -> Rc<Stream> {
+    pub(super) fn lend(self: &Rc<Self>) -> Loan {
         self.streams.set(self.streams.get() + 1);
-        Rc::new(Stream(Rc::clone(self)))
+        let stream = Rc::new(Stream {
+            shared: Rc::clone(self),
+            upload: RefCell::default(),
+            abandoned: Cell::new(false),
+            asked: Cell::new(0),
+        });
+        Loan {
+            stream,
+            is_whole: false,
+        }
+    }
+
+    /// Whether it waits for a request.
+    pub(super) fn is_unused(&self) -> bool {
+        self.streams.get() == 0 && !self.leaving.get()
+    }
+
+    /// Closes it, though there is something that holds it. Nothing is under way.
+    pub(super) fn close(&self) {
+        self.leaving.set(true);
+        self.socket.close();
     }
 }
 
@@ -91,7 +126,7 @@ impl Drop for Shared {
     }
 }
 
-impl Stream {
+impl Loan {
     #[allow(
         clippy::result_large_err,
         reason = "hyper's, which gives the request back"
@@ -100,23 +135,82 @@ impl Stream {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        let outcome = self.0.sender.clone().try_send_request(request).await;
+        let shared = &self.stream.shared;
+        let outcome = shared.sender.clone().try_send_request(request).await;
         if let Err(error) = &outcome
             && (error.message().is_some() || is_going_away(error.error()))
         {
-            self.0.leaving.set(true);
+            shared.leaving.set(true);
         }
         outcome
+    }
+
+    /// For the request's content, which holds it, too.
+    pub(super) fn stream(&self) -> Rc<Stream> {
+        Rc::clone(&self.stream)
+    }
+
+    /// The exchange ended whole. What is left of the request's content may still go, as the origin server did not say that
+    /// it wants none of it (RFC 9113 §8.1), but no longer than it takes some of it every `timeout`.
+    pub(super) fn settle(mut self, timeout: Duration) {
+        self.is_whole = true;
+        let rest = Rc::downgrade(&self.stream);
+        drop(self);
+        if rest.strong_count() > 0 {
+            tokio::task::spawn_local(follow(rest, timeout));
+        }
+    }
+}
+
+/// Ends the upload over `stream` once nothing of it moves for `timeout`.
+async fn follow(stream: Weak<Stream>, timeout: Duration) {
+    let mut seen = None;
+    while let Some(stream) = stream.upgrade() {
+        let asked = stream.asked.get();
+        if seen.replace(asked) == Some(asked) {
+            stream.abandon();
+            return;
+        }
+        drop(stream);
+        tokio::time::sleep(timeout).await;
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.stream.abandon();
+        }
+    }
+}
+
+impl Stream {
+    /// hyper asks for content of the request. False if nobody wants it sent any more.
+    pub(in crate::http) fn asked(self: &Rc<Self>) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.shared.socket.asking.replace(Rc::downgrade(self));
+        !self.abandoned.get()
+    }
+
+    /// hyper would wait until the origin server takes what it has of the content, which may be for ever.
+    fn abandon(&self) {
+        self.abandoned.set(true);
+        if let Some(upload) = self.upload.take() {
+            upload.abort();
+        }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let shared = &self.0;
+        let shared = &self.shared;
         shared.streams.set(shared.streams.get() - 1);
         shared.idle_since.set(clock::now());
         if let Some(pool) = shared.pool.upgrade() {
             pool.queues.freed(&shared.server.upstream);
+            if shared.is_unused() && pool.gives_way(&shared.server) {
+                shared.close();
+            }
         }
     }
 }
@@ -211,6 +305,8 @@ struct Socket {
     task: RefCell<Option<AbortHandle>>,
     /// Told when the task did something, as long as the handshake waits.
     turned: Notify,
+    /// Whose content hyper asked for just now: the task that it wants run next is that stream's.
+    asking: RefCell<Weak<Stream>>,
     /// Counted until the socket is closed.
     open: RefCell<Option<Open>>,
 }
@@ -220,6 +316,7 @@ impl Socket {
         Self {
             task: RefCell::default(),
             turned: Notify::new(),
+            asking: RefCell::default(),
             open: RefCell::new(Some(open)),
         }
     }
@@ -255,9 +352,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, future: F) {
         let mut task = self.0.task.borrow_mut();
         if task.is_some() {
-            tokio::task::spawn_local(async move {
-                future.await;
-            });
+            self.execute_stream(future);
             return;
         }
         let open = self.0.open.take();
@@ -275,6 +370,29 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
             .await;
         });
         *task = Some(spawned.abort_handle());
+    }
+}
+
+impl Tasks {
+    /// What hyper begins to send within its own task, it hands over here when that cannot be all at once.
+    fn execute_stream(&self, future: impl Future + 'static) {
+        let asking = self.0.asking.take();
+        let socket = Rc::downgrade(&self.0);
+        let spawned = tokio::task::spawn_local(async move {
+            let mut future = pin!(future);
+            poll_fn(|context| {
+                let polled = future.as_mut().poll(context).map(drop);
+                // Of a task that runs already.
+                if let Some(socket) = socket.upgrade() {
+                    socket.asking.take();
+                }
+                polled
+            })
+            .await;
+        });
+        if let Some(stream) = asking.upgrade() {
+            stream.upload.replace(Some(spawned.abort_handle()));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 pub(super) mod h1;
 pub(super) mod h2;
 mod queue;
+mod shortage;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use crate::http::fault::Fault;
 use h1::Idle;
 use queue::Queues;
 pub(super) use queue::Waited;
+pub use shortage::Shortage;
 
 /// One worker's connections that wait for requests.
 #[derive(Default)]
@@ -33,6 +35,8 @@ pub(super) struct Pool {
     shared: RefCell<HashMap<Key, Shelf, foldhash::fast::RandomState>>,
     reaping: Cell<bool>,
     queues: Queues,
+    /// All workers'.
+    shortage: Arc<Shortage>,
     /// Connections made so far: what their ages are spread by.
     made: Cell<u64>,
 }
@@ -100,7 +104,7 @@ pub(super) struct Lease {
 
 pub(super) enum Link {
     Http1(h1::Link),
-    Http2(Rc<h2::Stream>),
+    Http2(h2::Loan),
 }
 
 /// Counts one open connection to a server over all workers; dropping it uncounts.
@@ -110,6 +114,14 @@ pub(super) struct Open {
 }
 
 impl Pool {
+    /// `shortage` is what all workers have in common.
+    pub(super) fn new(shortage: Arc<Shortage>) -> Self {
+        Self {
+            shortage,
+            ..Self::default()
+        }
+    }
+
     /// An idle HTTP/1.1 connection to `server` that is alive as far as can be told, and one of `client`'s if connections
     /// are one client's. `now` is when it is wanted.
     pub(super) fn take(
@@ -141,7 +153,7 @@ impl Pool {
         let shelf = shared.get_mut(&server.key())?;
         let connection = shelf.connections.iter().find(|one| one.has_room(now))?;
         shelf.used = now;
-        Some(self.lend(Link::Http2(connection.stream()), server.clone()))
+        Some(self.lend(Link::Http2(connection.lend()), server.clone()))
     }
 
     /// A stream, or how to come to one.
@@ -171,7 +183,7 @@ impl Pool {
 
     /// A stream of a connection that was just made and is shared from now on.
     pub(super) fn share(self: &Rc<Self>, server: &Server, connection: Rc<h2::Shared>) -> Lease {
-        let stream = connection.stream();
+        let loan = connection.lend();
         let now = clock::now();
         let mut shared = self.shared.borrow_mut();
         let shelf = shared
@@ -183,7 +195,7 @@ impl Pool {
         // There is room for more than one.
         self.queues.freed_all(&server.upstream);
         self.reap();
-        self.lend(Link::Http2(stream), server.clone())
+        self.lend(Link::Http2(loan), server.clone())
     }
 
     /// `server` chose HTTP/1.1: its connections cannot be shared, so nobody should wait for one.
@@ -211,7 +223,9 @@ impl Pool {
         let most = server.upstream.settings.limits.connections;
         if connections.fetch_add(1, Ordering::Relaxed) >= most {
             connections.fetch_sub(1, Ordering::Relaxed);
-            self.close_oldest(server);
+            if !self.close_oldest(server) {
+                self.lack(server);
+            }
             return None;
         }
         Some(Open {
@@ -221,15 +235,15 @@ impl Pool {
     }
 
     /// Makes room where `server` has as many connections as it may: one that waits for a request, and that the request at
-    /// hand cannot use, goes. Whoever waits is told once it is closed.
-    fn close_oldest(&self, server: &Server) {
+    /// hand cannot use, goes. Whoever waits is told once it is closed. False if there is none.
+    fn close_oldest(&self, server: &Server) -> bool {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&server.key());
         let oldest = connections
             .filter(|connections| !connections.is_empty())
             .map(|connections| connections.remove(0));
         drop(idle);
-        drop(oldest);
+        oldest.is_some()
     }
 
     fn lend(self: &Rc<Self>, link: Link, server: Server) -> Lease {
@@ -243,6 +257,9 @@ impl Pool {
     }
 
     fn put(self: &Rc<Self>, link: h1::Link, server: Server) {
+        if self.gives_way(&server) {
+            return;
+        }
         let upstream = Arc::clone(&server.upstream);
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(server.key()).or_default();
@@ -288,9 +305,17 @@ impl Pool {
 
 /// Runs while there is anything to close, so that an idle worker sleeps.
 async fn reap(pool: Rc<Pool>) {
-    while let Some(next) = pool.expire(clock::now()) {
+    loop {
+        let lacking = pool.lacking();
+        pool.give_way();
+        let Some(next) = pool.expire(clock::now()) else {
+            break;
+        };
         let soonest = clock::now() + REAP_INTERVAL_MIN;
-        tokio::time::sleep_until(next.max(soonest).into()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next.max(soonest).into()) => {}
+            () = lacking => {}
+        }
     }
     pool.reaping.set(false);
 }
@@ -363,9 +388,9 @@ impl Lease {
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match &mut self.link {
             Link::Http1(link) => link.send(request).await,
-            Link::Http2(stream) => {
-                request.body_mut().hold(Rc::clone(stream));
-                stream.send(request).await
+            Link::Http2(loan) => {
+                request.body_mut().hold(loan.stream());
+                loan.send(request).await
             }
         }
     }
@@ -382,11 +407,13 @@ impl Lease {
 
     /// Keeps the connection for the next request: the exchange ended whole.
     pub(super) fn give_back(self) {
-        if let Link::Http1(link) = self.link
-            && !self.is_spent
-            && link.is_usable(clock::now())
-        {
-            self.pool.put(link, self.server);
+        match self.link {
+            Link::Http1(link) => {
+                if !self.is_spent && link.is_usable(clock::now()) {
+                    self.pool.put(link, self.server);
+                }
+            }
+            Link::Http2(loan) => loan.settle(self.server.upstream.settings.timeouts.response),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Requests that wait for a connection because every server has as many as it may: one queue for each upstream, bounded
-//! in length and time.
+//! in length and time. An upstream is known by its name, so those that came before a reload and after it wait together.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -14,7 +13,7 @@ use crate::balance::Upstream;
 
 /// One worker's queues, by upstream; only those that somebody waits in.
 #[derive(Default)]
-pub(super) struct Queues(RefCell<HashMap<usize, Rc<Queue>, foldhash::fast::RandomState>>);
+pub(super) struct Queues(RefCell<HashMap<String, Rc<Queue>, foldhash::fast::RandomState>>);
 
 #[derive(Default)]
 struct Queue {
@@ -37,24 +36,23 @@ pub(in crate::http) enum Waited {
 struct Waiting<'a> {
     queues: &'a Queues,
     queue: Rc<Queue>,
-    key: usize,
+    upstream: &'a str,
 }
 
 impl Pool {
     /// Whether requests to `upstream` wait: then a new one must not overtake them.
-    pub(in crate::http) fn is_awaited(&self, upstream: &Arc<Upstream>) -> bool {
+    pub(in crate::http) fn is_awaited(&self, upstream: &Upstream) -> bool {
         let queues = self.queues.0.borrow();
-        !queues.is_empty() && queues.contains_key(&key(upstream))
+        !queues.is_empty() && queues.contains_key(&upstream.settings.name)
     }
 
     /// Waits for a connection to be freed, but not beyond `deadline`.
     pub(in crate::http) async fn wait(
         self: &Rc<Self>,
-        upstream: &Arc<Upstream>,
+        upstream: &Upstream,
         deadline: Instant,
     ) -> Waited {
-        let most = upstream.settings.limits.pending;
-        let Some(waiting) = self.line_up(upstream, most) else {
+        let Some(waiting) = self.line_up(upstream) else {
             return Waited::InVain;
         };
         let freed = waiting.queue.freed.notified();
@@ -64,15 +62,17 @@ impl Pool {
         }
     }
 
-    fn line_up(self: &Rc<Self>, upstream: &Arc<Upstream>, most: usize) -> Option<Waiting<'_>> {
-        let key = key(upstream);
-        let mut queues = self.queues.0.borrow_mut();
+    fn line_up<'a>(&'a self, upstream: &'a Upstream) -> Option<Waiting<'a>> {
+        let most = upstream.settings.limits.pending;
         if most == 0 {
             return None;
         }
-        let queue = queues.entry(key).or_insert_with(|| {
+        let name = upstream.settings.name.as_str();
+        let mut queues = self.queues.0.borrow_mut();
+        let queue = queues.get(name).cloned().unwrap_or_else(|| {
             let queue = Rc::new(Queue::default());
             tokio::task::spawn_local(tick(Rc::clone(&queue)));
+            queues.insert(name.to_owned(), Rc::clone(&queue));
             queue
         });
         if queue.waiting.get() >= most {
@@ -80,28 +80,35 @@ impl Pool {
         }
         queue.waiting.set(queue.waiting.get() + 1);
         Some(Waiting {
-            queue: Rc::clone(queue),
             queues: &self.queues,
-            key,
+            queue,
+            upstream: name,
         })
     }
 }
 
 impl Queues {
     /// A connection to a server of `upstream` was given back or closed.
-    pub(super) fn freed(&self, upstream: &Arc<Upstream>) {
-        let queues = self.0.borrow();
-        if let Some(queue) = queues.get(&key(upstream)) {
+    pub(super) fn freed(&self, upstream: &Upstream) {
+        if let Some(queue) = self.of(upstream) {
             queue.freed.notify_one();
         }
     }
 
     /// There is room for several requests to `upstream`.
-    pub(super) fn freed_all(&self, upstream: &Arc<Upstream>) {
-        let queues = self.0.borrow();
-        if let Some(queue) = queues.get(&key(upstream)) {
+    pub(super) fn freed_all(&self, upstream: &Upstream) {
+        if let Some(queue) = self.of(upstream) {
             queue.freed.notify_waiters();
         }
+    }
+
+    fn of(&self, upstream: &Upstream) -> Option<Rc<Queue>> {
+        let queues = self.0.borrow();
+        // Told of every exchange: most find nobody waiting.
+        if queues.is_empty() {
+            return None;
+        }
+        queues.get(&upstream.settings.name).map(Rc::clone)
     }
 }
 
@@ -109,7 +116,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.queue.waiting.set(self.queue.waiting.get() - 1);
         if self.queue.waiting.get() == 0 {
-            self.queues.0.borrow_mut().remove(&self.key);
+            self.queues.0.borrow_mut().remove(self.upstream);
         }
     }
 }
@@ -121,10 +128,6 @@ async fn tick(queue: Rc<Queue>) {
         tokio::time::sleep(TICK).await;
         queue.freed.notify_one();
     }
-}
-
-fn key(upstream: &Arc<Upstream>) -> usize {
-    Arc::as_ptr(upstream).addr()
 }
 
 const TICK: Duration = Duration::from_millis(5);

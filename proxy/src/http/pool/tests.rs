@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::balance::{
-    Scheme, Secret, ServerSettings, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
+    Scheme, Secret, ServerSettings, Terms, UpstreamLimits, UpstreamSettings, UpstreamTimeouts,
 };
 use crate::http::connect::OriginStream;
 use hyper::client::conn::http1;
@@ -15,6 +15,7 @@ fn server(idle: Duration) -> Server {
     limited(idle, 1000)
 }
 
+/// At most `connections`, for one of which a request may wait.
 fn limited(idle: Duration, connections: usize) -> Server {
     let servers = vec![ServerSettings {
         scheme: Scheme::Http,
@@ -25,7 +26,7 @@ fn limited(idle: Duration, connections: usize) -> Server {
     let settings = UpstreamSettings {
         limits: UpstreamLimits {
             connections,
-            ..UpstreamLimits::default()
+            pending: 1,
         },
         timeouts: UpstreamTimeouts {
             idle,
@@ -55,6 +56,22 @@ async fn connection(pool: &Rc<Pool>, server: &Server) -> (Lease, DuplexStream) {
         pool.retirement(server),
     );
     (pool.lease(link, server.clone()), theirs)
+}
+
+/// A stream of an HTTP/2 connection whose origin server never answers.
+async fn shared(pool: &Rc<Pool>, server: &Server) -> Lease {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = ::h2::server::handshake(stream).await.unwrap();
+        while connection.accept().await.is_some() {}
+    });
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let stream = OriginStream::cleartext(stream);
+    let open = pool.open(server).unwrap();
+    let shared = h2::handshake(stream, server, open).await.unwrap();
+    pool.share(server, shared)
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -242,18 +259,7 @@ fn nobody_waits_for_a_connection_that_cannot_be_shared() {
 fn a_shared_connection_grows_old_and_is_closed_when_its_last_stream_ends() {
     run(async {
         let (pool, server) = (Rc::new(Pool::default()), server(Duration::from_hours(1)));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::task::spawn_local(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let mut connection = ::h2::server::handshake(stream).await.unwrap();
-            while connection.accept().await.is_some() {}
-        });
-        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let stream = OriginStream::cleartext(stream);
-        let open = pool.open(&server).unwrap();
-        let shared = h2::handshake(stream, &server, open).await.unwrap();
-        let first = pool.share(&server, shared);
+        let first = shared(&pool, &server).await;
         let now = clock::now();
         let second = pool.stream(&server, now).expect("there is room");
         let (young, old) = (Duration::from_mins(8), Duration::from_mins(12));
@@ -267,5 +273,135 @@ fn a_shared_connection_grows_old_and_is_closed_when_its_last_stream_ends() {
         while server.origin().connections.load(Ordering::Relaxed) > 0 {
             tokio::task::yield_now().await;
         }
+    });
+}
+
+#[test]
+fn requests_from_before_and_after_a_reload_wait_in_one_queue() {
+    run(async {
+        let (pool, before) = (Rc::new(Pool::default()), limited(Duration::from_secs(9), 1));
+        let mut settings = before.upstream.settings.clone();
+        settings.panic_percent = 1;
+        let after = Server {
+            upstream: Arc::new(before.upstream.succeeded_by(settings, Terms::Same)),
+            index: 0,
+        };
+        let taken = pool.open(&after).unwrap();
+        let deadline = clock::now() + Duration::from_mins(1);
+        let (waiting, old) = (Rc::clone(&pool), Arc::clone(&before.upstream));
+        let waited = tokio::task::spawn_local(async move { waiting.wait(&old, deadline).await });
+        tokio::task::yield_now().await;
+        assert!(pool.is_awaited(&after.upstream));
+        let outcome = pool.wait(&after.upstream, deadline).await;
+        assert_eq!(outcome, Waited::InVain, "one may wait");
+        drop(taken);
+        // Without a turn of the clock, which lets everybody look now and then.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(waited.is_finished());
+        assert_eq!(waited.await.unwrap(), Waited::Freed);
+        assert!(!pool.is_awaited(&after.upstream));
+    });
+}
+
+/// Another worker's pool, as far as can be told from within one thread.
+fn beside(pool: &Pool) -> Rc<Pool> {
+    Rc::new(Pool::new(Arc::clone(&pool.shortage)))
+}
+
+/// Lets tasks run until there is room for a connection to `server`.
+async fn room(pool: &Rc<Pool>, server: &Server) -> Open {
+    let deadline = clock::now() + Duration::from_secs(20);
+    loop {
+        if let Some(open) = pool.open(server) {
+            return open;
+        }
+        assert!(clock::now() < deadline, "no other worker makes room");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn an_idle_connection_of_another_worker_makes_room() {
+    run(async {
+        let (busy, server) = (
+            Rc::new(Pool::default()),
+            limited(Duration::from_hours(1), 2),
+        );
+        let lacking = beside(&busy);
+        let (first, _first) = connection(&busy, &server).await;
+        let (second, _second) = connection(&busy, &server).await;
+        first.give_back();
+        tokio::task::yield_now().await;
+        let made = room(&lacking, &server).await;
+        assert_eq!(busy.len(), 0);
+        // Nothing is idle any more, but this is about to be.
+        assert!(lacking.open(&server).is_none());
+        second.give_back();
+        assert_eq!(busy.len(), 0);
+        let more = room(&lacking, &server).await;
+        assert!(lacking.open(&server).is_none(), "no more than there may be");
+        drop((made, more));
+    });
+}
+
+#[test]
+fn a_worker_that_lacked_a_connection_itself_keeps_the_next_one() {
+    run(async {
+        let (pool, server) = (
+            Rc::new(Pool::default()),
+            limited(Duration::from_hours(1), 1),
+        );
+        let (only, _origin) = connection(&pool, &server).await;
+        assert!(pool.open(&server).is_none());
+        only.give_back();
+        tokio::task::yield_now().await;
+        assert!(pool.take(&server, None, Reuse::Any, clock::now()).is_some());
+    });
+}
+
+#[test]
+fn a_worker_keeps_a_connection_that_its_own_requests_wait_for() {
+    run(async {
+        let (busy, server) = (
+            Rc::new(Pool::default()),
+            limited(Duration::from_hours(1), 1),
+        );
+        let lacking = beside(&busy);
+        let (only, _origin) = connection(&busy, &server).await;
+        assert!(lacking.open(&server).is_none());
+        let deadline = clock::now() + Duration::from_mins(1);
+        let (waited, ()) = tokio::join!(busy.wait(&server.upstream, deadline), async {
+            only.give_back();
+        });
+        assert_eq!(waited, Waited::Freed);
+        assert!(busy.take(&server, None, Reuse::Any, clock::now()).is_some());
+    });
+}
+
+#[test]
+fn a_shared_connection_without_streams_makes_room_for_another_worker() {
+    run(async {
+        let (busy, server) = (
+            Rc::new(Pool::default()),
+            limited(Duration::from_hours(1), 1),
+        );
+        let lacking = beside(&busy);
+        let lease = shared(&busy, &server).await;
+        assert!(lacking.open(&server).is_none());
+        tokio::task::yield_now().await;
+        assert!(
+            lacking.open(&server).is_none(),
+            "what is in use is not taken away"
+        );
+        lease.give_back();
+        let made = room(&lacking, &server).await;
+        assert!(busy.stream(&server, clock::now()).is_none());
+        drop(made);
+        let lease = shared(&busy, &server).await;
+        lease.give_back();
+        tokio::task::yield_now().await;
+        room(&lacking, &server).await;
     });
 }

@@ -88,7 +88,7 @@ impl Worker {
         let mut seed = std::hash::RandomState::new().build_hasher();
         seed.write_usize(context.index);
         Self {
-            pool: Rc::default(),
+            pool: Rc::new(Pool::new(context.shortage)),
             store: context.store,
             access: context.access,
             upgrades: context.upgrades,

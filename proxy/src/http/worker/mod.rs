@@ -34,6 +34,8 @@ pub struct Context {
     pub store: Arc<crate::cache::Store>,
     /// Upgrades of all workers.
     pub upgrades: Arc<super::Upgrades>,
+    /// Where workers say that they lack connections that others may have to spare.
+    pub shortage: Arc<super::Shortage>,
     /// What detection is told; bounded. A full channel loses the report, counted in `counters.reports_lost`.
     pub reports: SyncSender<Report>,
     /// Access log lines; bounded, a full queue loses lines, counted.
