@@ -26,6 +26,7 @@ mod forwarded;
 mod framing;
 mod grpc;
 mod h2_requests;
+mod handshakes;
 mod http2;
 mod interim;
 mod lies;
