@@ -34,10 +34,10 @@ pub fn check(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     for certificate in &settings.certificates {
         match nothing.next(std::slice::from_ref(certificate), []) {
-            Ok(store) => findings.extend(store.certificates().filter_map(|state| {
-                let remark = state.facts.out_of_time(clock::wall())?;
+            Ok(store) => findings.extend(store.certificates().flat_map(|state| {
+                let remarks = state.facts.remarks(clock::wall());
                 let chain = certificate.chain.display();
-                Some(Finding::Remark(format!("{chain}: {remark}")))
+                remarks.map(move |remark| Finding::Remark(format!("{chain}: {remark}")))
             })),
             Err(error) => findings.push(Finding::of(error)),
         }

@@ -227,7 +227,7 @@ impl ControlPlane {
                 Err(error) => return Err(refused(error.to_string(), error.hint)),
             }
         }
-        let credentials = certificates.credentials();
+        let credentials = certificates.credentials_after(&self.certificates.borrow());
         self.shared.credentials.store(Arc::new(credentials));
         *self.certificates.borrow_mut() = certificates;
         self.listeners.send_replace(listeners.apply());

@@ -32,7 +32,7 @@ use crate::net::{
     Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Socket, Transport,
     announced,
 };
-use crate::tls::{Acceptor, Credentials, Identity};
+use crate::tls::{Acceptor, ClientOffer, Credentials, Identity};
 
 /// One listener's settings, made ready for serving.
 pub(super) struct Listener {
@@ -123,13 +123,23 @@ impl Listener {
         handshake_ends: Instant,
     ) {
         let source = ends.source();
-        let Some(_under_way) = permit.handshake(&self.settings.limits) else {
+        let Some(under_way) = permit.handshake(&self.settings.limits) else {
             return worker.refused(source, Refused::HandshakesFull);
         };
-        let Some((stream, hello)) = self.handshake(tls, stream, handshake_ends).await else {
-            add(&worker.counters.handshakes_failed);
-            self.tell(&worker, source, &Event::Offence(Offence::TlsFailure));
-            return;
+        let outcome = self.handshake(tls, stream, handshake_ends).await;
+        // What comes after it does not count.
+        drop(under_way);
+        let (stream, hello) = match outcome {
+            Ok(agreed) => agreed,
+            Err(failed) => {
+                add(&worker.counters.handshakes_failed);
+                self.tell(&worker, source, &Event::Offence(Offence::TlsFailure));
+                if let Failed::Cleartext(stream) = failed {
+                    add(&worker.counters.responses[3]);
+                    refuse_cleartext(stream).await;
+                }
+                return;
+            }
         };
         add(&worker.counters.handshakes);
         let connection = self.connection(worker, ends, Scheme::Https, hello);
@@ -143,17 +153,33 @@ impl Listener {
         }
     }
 
-    /// `None`: failed, or too slow.
     async fn handshake(
         &self,
         tls: &Acceptor,
         stream: TcpStream,
         ends: Instant,
-    ) -> Option<(TlsStream<TcpStream>, Hello)> {
-        let offer = tls.current()?;
+    ) -> Result<(TlsStream<TcpStream>, Hello), Failed> {
+        let first = tokio::time::timeout_at(ends.into(), speaks_cleartext(&stream)).await;
+        if let Ok(Ok(true)) = first {
+            return Err(Failed::Cleartext(stream));
+        }
+        let offer = tls.current().ok_or(Failed::Otherwise)?;
         let handshake = offer.acceptor.accept(stream);
         let outcome = tokio::time::timeout_at(ends.into(), handshake).await;
-        let stream = outcome.ok()?.ok()?;
+        let Ok(Ok(stream)) = outcome else {
+            return Err(Failed::Otherwise);
+        };
+        let hello = self.hello(tls, &offer, &stream).ok_or(Failed::Otherwise)?;
+        Ok((stream, hello))
+    }
+
+    /// What was agreed on; `None` if the client's certificate is of no use.
+    fn hello(
+        &self,
+        tls: &Acceptor,
+        offer: &ClientOffer,
+        stream: &TlsStream<TcpStream>,
+    ) -> Option<Hello> {
         let session = stream.get_ref().1;
         let identity = match session.peer_certificates().and_then(<[_]>::first) {
             Some(leaf) => Some(Identity::of(leaf)?),
@@ -165,7 +191,7 @@ impl Listener {
         {
             return None;
         }
-        let hello = Hello {
+        Some(Hello {
             http: match session.alpn_protocol() {
                 Some(b"h2") => Http::Two,
                 Some(_) => Http::One,
@@ -174,11 +200,10 @@ impl Listener {
             },
             server_name: session.server_name().map(|name| ServerName {
                 name: name.into(),
-                served: tls.served(&offer, Some(name)),
+                served: tls.served(offer, Some(name)),
             }),
             certificate: identity.as_ref().map(Certificate::new),
-        };
-        Some((stream, hello))
+        })
     }
 
     async fn serve_cleartext(&self, worker: Rc<Worker>, mut stream: TcpStream, ends: Ends) {
@@ -266,6 +291,14 @@ impl Listener {
     }
 }
 
+/// Why there is no TLS with a client.
+enum Failed {
+    /// It speaks HTTP without.
+    Cleartext(TcpStream),
+    /// Too slow, gone, or nothing both sides agree on.
+    Otherwise,
+}
+
 /// What is known of a connection before its first request.
 struct Hello {
     http: Http,
@@ -312,6 +345,22 @@ async fn read_some(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result<()
     match limited.read_buf(read).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),
+    }
+}
+
+/// Whether a client begins with a request in cleartext: a record of TLS begins with its type, which is no letter (RFC 8446
+/// §5.1). What it sent is still to be read.
+async fn speaks_cleartext(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    let read = stream.peek(&mut first).await?;
+    Ok(read > 0 && first[0].is_ascii_alphabetic())
+}
+
+/// Whoever typed `http://` in front of this port learns why it fails. Best effort.
+async fn refuse_cleartext(mut stream: TcpStream) {
+    let refusal = tokio::time::timeout(REFUSAL_TIMEOUT, stream.write_all(HTTPS_ONLY)).await;
+    if let Ok(Ok(())) = refusal {
+        linger(stream).await;
     }
 }
 
@@ -424,6 +473,9 @@ fn offence(error: &hyper::Error) -> Option<Offence> {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const HTTPS_ONLY: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\
+    content-length: 39\r\n\r\nthis port speaks HTTPS, not plain HTTP\n";
 /// How long, and for how much, a refused client is listened to.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: usize = 1 << 20;

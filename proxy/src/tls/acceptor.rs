@@ -21,7 +21,7 @@ pub(crate) struct Acceptor {
 }
 
 /// For one connection.
-pub(crate) struct Offer {
+pub(crate) struct ClientOffer {
     pub(crate) acceptor: TlsAcceptor,
     credentials: Arc<Credentials>,
 }
@@ -42,7 +42,7 @@ impl Acceptor {
     }
 
     /// For a connection that came in now; `None` when what the listener needs is not there.
-    pub(crate) fn current(&self) -> Option<Offer> {
+    pub(crate) fn current(&self) -> Option<ClientOffer> {
         let shared = self.shared.load();
         let mut made = self.made.borrow_mut();
         if made
@@ -53,14 +53,14 @@ impl Acceptor {
             *made = Some((Arc::clone(&shared), Arc::new(config)));
         }
         let (credentials, config) = made.as_ref()?;
-        Some(Offer {
+        Some(ClientOffer {
             acceptor: TlsAcceptor::from(Arc::clone(config)),
             credentials: Arc::clone(credentials),
         })
     }
 
     /// What a client that named `name` was shown under `offer`.
-    pub(crate) fn served(&self, offer: &Offer, name: Option<&str>) -> Served {
+    pub(crate) fn served(&self, offer: &ClientOffer, name: Option<&str>) -> Served {
         offer.credentials.served(name, self.settings.sni)
     }
 }

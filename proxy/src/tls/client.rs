@@ -15,7 +15,7 @@ use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::AttributeTypeAndValue;
 
-use super::load::{self, refuse};
+use super::pem::{self, refuse};
 use super::tickets::Policy;
 use super::{CertificateError, ClientAuthMode, ClientAuthSettings};
 
@@ -45,7 +45,7 @@ pub(super) fn authority(
     settings: &ClientAuthSettings,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Authority, CertificateError> {
-    let certificates = load::chain(&settings.ca)?;
+    let certificates = pem::certificates(&settings.ca)?;
     let mut policy = Context::new(&SHA256);
     policy.update(match settings.mode {
         ClientAuthMode::Required => b"required",
@@ -56,7 +56,7 @@ pub(super) fn authority(
         policy.update(&certificate);
         roots.add(certificate).map_err(|error| {
             let message = format!("holds a certificate that cannot be an authority: {error}");
-            refuse(&settings.ca, message)
+            refuse(&settings.ca, message, AUTHORITIES)
         })?;
     }
     let builder =
@@ -65,9 +65,10 @@ pub(super) fn authority(
         ClientAuthMode::Required => builder,
         ClientAuthMode::Optional => builder.allow_unauthenticated(),
     };
-    let verifier = builder
-        .build()
-        .map_err(|error| refuse(&settings.ca, format!("cannot verify clients: {error}")))?;
+    let verifier = builder.build().map_err(|error| {
+        let message = format!("cannot verify clients: {error}");
+        refuse(&settings.ca, message, AUTHORITIES)
+    })?;
     let mut digest = Policy::default();
     digest.copy_from_slice(policy.finish().as_ref());
     Ok(Authority {
@@ -186,3 +187,6 @@ fn encoded(text: &str) -> String {
     }
     encoded
 }
+
+const AUTHORITIES: &str = "in `client_auth` of the [[listen]], name the certificates of those who issue clients' \
+                           certificates";

@@ -22,8 +22,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// rustls settings for one listener. `None` when its authorities are not among the credentials, which happens while
-    /// a reload is under way.
+    /// rustls settings for one listener. `None` when its authorities are not among the credentials.
     pub(super) fn server_config(
         &self,
         settings: &ListenerSettings,

@@ -7,11 +7,12 @@ mod client;
 mod credentials;
 mod load;
 mod origin;
+mod pem;
 mod store;
 mod tickets;
 mod watched;
 
-pub(crate) use acceptor::Acceptor;
+pub(crate) use acceptor::{Acceptor, ClientOffer};
 pub(crate) use certs::Served;
 pub(crate) use client::Identity;
 pub use credentials::Credentials;

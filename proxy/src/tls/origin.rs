@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{CertificateError, CertificateSettings, load};
+use super::{CertificateError, CertificateSettings, load, pem};
 
 /// `tls` of an upstream with `https://` servers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -206,10 +206,14 @@ impl Offer {
 /// The certificates of `path`.
 fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();
-    for certificate in load::chain(path).map_err(in_upstream)? {
+    for certificate in pem::certificates(path).map_err(in_upstream)? {
         roots.add(certificate).map_err(|error| {
             let message = format!("holds what is no certificate of an authority: {error}");
-            in_upstream(load::refuse(path, message))
+            in_upstream(pem::refuse(
+                path,
+                message,
+                "name those who issue the servers' certificates",
+            ))
         })?;
     }
     Ok(roots)
@@ -237,9 +241,7 @@ fn system_authorities() -> Result<RootCertStore, CertificateError> {
 
 fn in_upstream(error: CertificateError) -> CertificateError {
     CertificateError {
-        hint: "in `tls` of the [[upstream]], name PEM files that weir may read: `ca` with the authorities, `cert` with \
-               the client's certificate first, and its `key`"
-            .to_owned(),
+        hint: format!("in `tls` of the [[upstream]]: {}", error.hint),
         ..error
     }
 }

@@ -113,6 +113,18 @@ impl Store {
         }
     }
 
+    /// The same while listeners are still told of a reload: they find the authorities of `before`, too.
+    pub fn credentials_after(&self, before: &Self) -> Credentials {
+        let mut credentials = self.credentials();
+        for known in &before.authorities {
+            credentials
+                .authorities
+                .entry(known.settings.clone())
+                .or_insert_with(|| Arc::clone(&known.value));
+        }
+        credentials
+    }
+
     /// Every certificate, in file order.
     pub fn certificates(&self) -> impl Iterator<Item = CertificateState<'_>> {
         self.certificates

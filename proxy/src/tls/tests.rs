@@ -27,6 +27,11 @@ impl Dir {
         self.pair(file, names, &rcgen::KeyPair::generate().unwrap())
     }
 
+    fn of(&self, file: &str, algorithm: &'static rcgen::SignatureAlgorithm) -> CertificateSettings {
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        self.pair(file, &["a.test"], &key)
+    }
+
     fn rsa(&self, file: &str, names: &[&str]) -> CertificateSettings {
         let size = rcgen::RsaKeySize::_2048;
         let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
@@ -223,6 +228,77 @@ fn a_pair_that_changes_is_taken_up_and_a_bad_one_is_not() {
 }
 
 #[test]
+fn a_key_that_is_replaced_before_its_certificate_is_waited_for() {
+    let dir = Dir::new("window");
+    let settings = dir.certificate("one", &["one.test"]);
+    let mut store = store(std::slice::from_ref(&settings)).unwrap();
+    let next = dir.certificate("next", &["two.test"]);
+    std::fs::rename(&next.key, &settings.key).unwrap();
+    assert!(refresh(&mut store).is_none());
+    let error = store.certificates().next().unwrap().error.unwrap().clone();
+    assert_eq!(error.path, settings.key);
+    assert!(error.hint.contains("look again"), "{}", error.hint);
+    let served = store.credentials().by_name;
+    assert!(served.find(Some("one.test"), Sni::Strict).is_some());
+
+    std::fs::rename(&next.chain, &settings.chain).unwrap();
+    let fresh = refresh(&mut store).expect("taken up");
+    assert!(fresh.by_name.find(Some("two.test"), Sni::Strict).is_some());
+    assert!(store.certificates().next().unwrap().error.is_none());
+}
+
+#[test]
+fn files_that_are_gone_and_back_are_taken_up() {
+    let dir = Dir::new("gone");
+    let settings = dir.certificate("one", &["one.test"]);
+    let mut store = store(std::slice::from_ref(&settings)).unwrap();
+    let away = dir.0.join("away");
+    std::fs::rename(&settings.key, &away).unwrap();
+    assert!(refresh(&mut store).is_none());
+    let error = store.certificates().next().unwrap().error.unwrap().clone();
+    assert!(error.message.starts_with("cannot be read"), "{error}");
+    std::fs::rename(&away, &settings.key).unwrap();
+    assert!(refresh(&mut store).is_some());
+    assert!(store.certificates().next().unwrap().error.is_none());
+}
+
+#[test]
+fn a_chain_in_another_order_is_refused_and_one_that_is_none_remarked_on() {
+    let dir = Dir::new("order");
+    let (one, two) = (
+        dir.certificate("one", &["one.test"]),
+        dir.certificate("two", &["two.test"]),
+    );
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let both = read(&one.chain) + &read(&two.chain);
+    std::fs::write(&one.chain, both).unwrap();
+    let swapped = CertificateSettings {
+        key: two.key.clone(),
+        ..one.clone()
+    };
+    let error = refused(&[swapped]);
+    assert_eq!(error.path, two.key);
+    assert!(
+        error.hint.contains("own certificate first"),
+        "{}",
+        error.hint
+    );
+    // Self-signed both, by the same name: rcgen's.
+    let store = store(&[one]).unwrap();
+    let facts = store.certificates().next().unwrap().facts.clone();
+    assert_eq!(facts.remarks(clock::wall()).next(), None);
+}
+
+#[test]
+fn a_certificate_for_no_host_is_remarked_on() {
+    let dir = Dir::new("nameless");
+    let store = store(&[dir.certificate("none", &[])]).unwrap();
+    let state = store.certificates().next().unwrap();
+    let remarks: Vec<_> = state.facts.remarks(clock::wall()).collect();
+    assert!(remarks[0].contains("is for no host"), "{remarks:?}");
+}
+
+#[test]
 fn a_symbolic_link_that_is_turned_counts_as_a_change() {
     let dir = Dir::new("link");
     let (old, new) = (
@@ -271,13 +347,15 @@ fn facts_say_what_a_certificate_is() {
     let all = [
         dir.certificate("ecdsa", &["a.test"]),
         dir.rsa("rsa", &["a.test"]),
+        dir.of("p521", &rcgen::PKCS_ECDSA_P521_SHA512),
+        dir.of("ed", &rcgen::PKCS_ED25519),
     ];
     let store = store(&all).unwrap();
     let types: Vec<_> = store
         .certificates()
         .map(|state| state.facts.key_type.clone())
         .collect();
-    assert_eq!(types, ["ECDSA P-256", "RSA 2048"]);
+    assert_eq!(types, ["ECDSA P-256", "RSA 2048", "ECDSA P-521", "Ed25519"]);
 }
 
 #[test]

@@ -310,10 +310,8 @@ fn sessions_resume_with_tickets_but_not_where_other_certificates_are_asked_for()
     let asking = weir(&origin, &store, asking(&auth));
     run(async {
         for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(server.identity().0[0].clone()).unwrap();
             let config = rustls::ClientConfig::builder_with_protocol_versions(&[version])
-                .with_root_certificates(roots)
+                .with_root_certificates(server.roots())
                 .with_no_client_auth();
             let client = TlsConnector::from(Arc::new(config));
             for (address, kind) in [
@@ -328,5 +326,26 @@ fn sessions_resume_with_tickets_but_not_where_other_certificates_are_asked_for()
                 exchange(&mut stream, REQUEST).await.unwrap();
             }
         }
+    });
+}
+
+#[test]
+fn a_listener_serves_on_while_its_client_authority_is_taken_away() {
+    let origin = Origin::answering(OK);
+    let (server, alice) = (Certificate::new(), Certificate::named(&["alice.test"]));
+    let auth = auth(&alice, ClientAuthMode::Optional);
+    let before = store(&[&server], &[&auth]);
+    let weir = weir(&origin, &before, asking(&auth));
+    // A reload as its worker sees it before it hears of the listener's new settings.
+    let next = before
+        .next(std::slice::from_ref(&server.settings), [])
+        .unwrap();
+    weir.credentials
+        .store(Arc::new(next.credentials_after(&before)));
+    run(async {
+        let client = server.client(&[]);
+        let mut stream = connect(weir.address, &client, "a.test").await.unwrap();
+        let response = exchange(&mut stream, REQUEST).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     });
 }

@@ -30,6 +30,7 @@ mod forwarded;
 mod framing;
 mod grpc;
 mod h2_requests;
+mod handshakes;
 mod http2;
 mod identity;
 mod interim;

@@ -281,3 +281,30 @@ fn a_stream_that_never_ends_is_cut_off_at_the_end_of_the_drain() {
     });
     assert_eq!(weir.0.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    for second in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        let scratch = Scratch::new();
+        let origin = Origin::start(|_, _| Then::KeepOpen);
+        let address = free();
+        let configuration = Configuration {
+            address: &address,
+            tls: None,
+            origin: origin.address,
+            drain: "1h",
+        };
+        configuration.write(&scratch, 0, "");
+        let supervisor = supervisor(&scratch);
+        let mut weir = scratch.run();
+        assert_eq!(told(&supervisor), "READY=1\n");
+        let mut client = Client::connect(address.parse().unwrap());
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        until("it is under way", || !origin.requests().is_empty());
+        weir.signal(Signal::SIGTERM);
+        assert_eq!(told(&supervisor), "STOPPING=1\n");
+        weir.signal(second);
+        assert_eq!(weir.0.wait().unwrap().code(), Some(0), "{second}");
+        assert!(client.try_response().is_err());
+    }
+}

@@ -92,9 +92,14 @@ impl Certificate {
 
     /// A client that trusts this certificate.
     pub fn client_config(&self) -> rustls::ConfigBuilder<rustls::ClientConfig, WantsClientCert> {
+        rustls::ClientConfig::builder().with_root_certificates(self.roots())
+    }
+
+    /// This certificate as an authority.
+    pub fn roots(&self) -> rustls::RootCertStore {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.made.cert.der().clone()).unwrap();
-        rustls::ClientConfig::builder().with_root_certificates(roots)
+        roots
     }
 
     /// To show as a client's certificate.

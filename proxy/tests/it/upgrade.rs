@@ -511,3 +511,54 @@ fn an_upgrade_that_is_agreed_to_in_the_drain_is_one_all_the_same() {
     drop(client);
     weir.join();
 }
+
+#[test]
+fn what_an_origin_sends_with_its_101_is_the_tunnels() {
+    let origin = Origin::raw(move |stream, seen| {
+        let mut reader = BufReader::new(stream);
+        if let Ok(request) = read_message(&mut reader, Content::Framed) {
+            seen(&request);
+            let both = format!("{AGREE}first\n");
+            reader.get_mut().write_all(both.as_bytes()).unwrap();
+            assert_eq!(line(&mut reader), "second\n");
+        }
+    });
+    let weir = Setup::to(&[origin.address]).start();
+    let mut client = tunnel(weir.address);
+    assert_eq!(line(&mut client), "first\n");
+    client.get_mut().write_all(b"second\n").unwrap();
+    assert!(is_closed(&mut client));
+}
+
+#[test]
+fn a_client_that_ends_its_direction_over_tls_still_hears_the_other() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (origin, connections) = agreeing();
+    let certificate = crate::tls::Certificate::new();
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| setup.credentials = Some(certificate.server()))
+        .start();
+    let echo = std::thread::spawn(move || {
+        let (_, mut server) = connections.recv_timeout(PATIENCE).unwrap();
+        let mut content = Vec::new();
+        server.read_to_end(&mut content).unwrap();
+        server.get_mut().write_all(&content).unwrap();
+    });
+    run(async {
+        let mut client = certificate.connect(weir.address, &[]).await.unwrap();
+        client.write_all(ASK.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        client.write_all(b"question").await.unwrap();
+        // close_notify (RFC 8446 §6.1): this direction only.
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "question");
+    });
+    echo.join().unwrap();
+    until("its place is free", || weir.upgrades.open() == 0);
+}

@@ -40,8 +40,17 @@ impl Authority {
 
     /// Chain and key for `name`, in memory and in files.
     fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair, CertificateSettings) {
+        self.issue_with(name, |_| {})
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (rcgen::Certificate, KeyPair, CertificateSettings) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = CertificateSettings {
             names: Vec::new(),
@@ -72,6 +81,18 @@ impl Authority {
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Arc::new(config)
+    }
+
+    /// For an origin server whose certificate was good once.
+    fn expired(&self, name: &str) -> Arc<ServerConfig> {
+        let (certificate, key, _) = self.issue_with(name, |params| {
+            params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        });
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let builder = ServerConfig::builder().with_no_client_auth();
+        let config = builder.with_single_cert(vec![certificate.der().clone()], key);
+        Arc::new(config.unwrap())
     }
 
     pub fn trusted(&self) -> OriginTlsSettings {
@@ -176,7 +197,8 @@ fn an_origin_that_does_not_verify_gets_no_request() {
     let (authority, other) = (Authority::new(), Authority::new());
     let wrong_name = authority.server("other.internal", &[], Clients::Anyone);
     let wrong_authority = other.server("app.internal", &[], Clients::Anyone);
-    for config in [wrong_name, wrong_authority] {
+    let expired = authority.expired("app.internal");
+    for config in [wrong_name, wrong_authority, expired] {
         let (address, handshakes) = origin(config);
         let weir = setup(address, authority.trusted()).start();
         let response = Client::connect(weir.address).get("/");
@@ -346,5 +368,54 @@ fn bad_files_are_named_with_a_hint() {
             "{}",
             error.hint
         );
+    }
+}
+
+#[test]
+fn a_request_that_no_server_got_for_its_certificate_goes_to_the_next_one() {
+    let authority = Authority::new();
+    let (bad, refused) = origin(authority.expired("app.internal"));
+    let config = authority.server("app.internal", &[b"http/1.1"], Clients::Anyone);
+    let (good, served) = origin(config);
+    let weir = Setup::to(&[bad, good])
+        .with(|setup| setup.origin_tls = Some(authority.trusted()))
+        .start();
+    let mut client = Client::connect(weir.address);
+    for _ in 0..4 {
+        // Not idempotent: nothing of it may have been sent.
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(client.response().status(), 200);
+    }
+    assert_eq!(*refused.lock().unwrap(), []);
+    assert_eq!(served.lock().unwrap().len(), 4);
+}
+
+#[test]
+fn content_that_only_the_connection_ends_is_cut_short_without_a_close_notify() {
+    let authority = Authority::new();
+    let config = authority.server("app.internal", &[b"http/1.1"], Clients::Anyone);
+    for notified in [true, false] {
+        let config = Arc::clone(&config);
+        let plain = Origin::raw(move |stream, _| {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(session, stream);
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+                head.push(byte[0]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\ncontent").unwrap();
+            if notified {
+                stream.conn.send_close_notify();
+            }
+            stream.flush().unwrap();
+        });
+        let weir = setup(plain.address, authority.trusted()).start();
+        let mut client = Client::connect(weir.address);
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        match client.try_response() {
+            Ok(response) => assert!(notified && response.text() == "content"),
+            Err(error) => assert!(!notified, "{error}"),
+        }
     }
 }
