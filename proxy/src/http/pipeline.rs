@@ -435,7 +435,7 @@ impl Answer {
 /// weir's own answer to a fault.
 fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Response<ResponseBody> {
     served.decided(fault.status(), Some(fault));
-    let cache = served.cache;
+    let cache = served.cache.map(|status| served.cached(status));
     let filters = &course.view.site.filters;
     let page = filters.page(course.route(), fault.status());
     let Page {
@@ -451,7 +451,7 @@ fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Resp
     fields.insert(CONTENT_TYPE, content_type);
     fields.insert(PROXY_STATUS, fault.proxy_status());
     if let Some(status) = cache {
-        fields.insert(CACHE_STATUS, status.to_field());
+        fields.insert(CACHE_STATUS, status);
     }
     if fault == Fault::TraceRefused {
         fields.insert(
