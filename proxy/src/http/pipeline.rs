@@ -470,3 +470,18 @@ fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Resp
 const TARGET_BYTES_MAX: usize = 16 << 10;
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// hyper moves it into its connection's state for each request, and what it awaits is moved into it.
+    #[test]
+    fn the_future_of_a_request_is_small_enough_to_move() {
+        fn bytes<C, Q, F>(_: impl Fn(C, Q) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let bytes = bytes(respond);
+        assert!(bytes <= 7 << 10, "{bytes}: box what is large and seldom");
+    }
+}
