@@ -1,6 +1,10 @@
 //! How a line looks.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::net::IpAddr;
+
+use serde::Serialize;
 
 use super::line::{Line, Text};
 
@@ -61,27 +65,49 @@ fn quoted(text: &str, out: &mut impl Write) -> io::Result<()> {
 
 /// One JSON object.
 pub(super) fn json(line: &Line, out: &mut impl Write) -> io::Result<()> {
-    let value = serde_json::json!({
-        "time": humantime::format_rfc3339_millis(line.time).to_string(),
-        "client": line.client,
-        "method": line.text(Text::Method).unwrap_or_default(),
-        "host": line.text(Text::Host).unwrap_or_default(),
-        "target": line.text(Text::Target).unwrap_or_default(),
-        "version": line.version,
-        "status": line.status,
-        "bytes": line.bytes,
-        "complete": line.complete,
-        "referer": line.text(Text::Referer),
-        "user_agent": line.text(Text::UserAgent),
-        "origin": line.text(Text::Origin),
-        "attempts": line.attempts,
-        "cache": line.text(Text::Cache),
-        "error": line.error,
-        "seconds": line.duration.as_secs_f64(),
-        "request_id": line.text(Text::RequestId).unwrap_or_default(),
-    });
-    serde_json::to_writer(&mut *out, &value)?;
+    let time = humantime::format_rfc3339_millis(line.time);
+    let object = Object {
+        time: format_args!("{time}"),
+        client: line.client,
+        method: line.text(Text::Method).unwrap_or_default(),
+        host: line.text(Text::Host).unwrap_or_default(),
+        target: line.text(Text::Target).unwrap_or_default(),
+        version: line.version,
+        status: line.status,
+        bytes: line.bytes,
+        complete: line.complete,
+        referer: line.text(Text::Referer),
+        user_agent: line.text(Text::UserAgent),
+        origin: line.text(Text::Origin),
+        attempts: line.attempts,
+        cache: line.text(Text::Cache),
+        error: line.error,
+        seconds: line.duration.as_secs_f64(),
+        request_id: line.text(Text::RequestId).unwrap_or_default(),
+    };
+    serde_json::to_writer(&mut *out, &object)?;
     out.write_all(b"\n")
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    time: fmt::Arguments<'a>,
+    client: IpAddr,
+    method: &'a str,
+    host: &'a str,
+    target: &'a str,
+    version: &'a str,
+    status: Option<u16>,
+    bytes: u64,
+    complete: bool,
+    referer: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    origin: Option<&'a str>,
+    attempts: u32,
+    cache: Option<&'a str>,
+    error: Option<&'a str>,
+    seconds: f64,
+    request_id: &'a str,
 }
 
 #[cfg(test)]
