@@ -56,7 +56,6 @@ fn a_request_makes_no_more_allocations_than_it_did() {
         assert!(weir.access.flush(PATIENCE));
         let allocations = region.change().allocations / REQUESTS;
         std::fs::remove_file(&log).unwrap();
-        println!("cache {cache}: {allocations} allocations a request");
         assert!(
             allocations <= allowed,
             "cache {cache}: {allocations} allocations a request, allowed are {allowed}"
@@ -107,7 +106,7 @@ fn origin() -> SocketAddr {
     address
 }
 
-/// What was counted, and one for the next version of a library.
-const PROXIED: usize = 20;
-const HIT: usize = 17;
+/// What was counted, and two for the next versions of libraries.
+const PROXIED: usize = 21;
+const HIT: usize = 18;
 const REQUESTS: usize = 1000;

@@ -69,7 +69,7 @@ impl Line {
         }
     }
 
-    /// Sets `text` to `parts` in one; the last time counts. Over [`TEXT_BYTES_MAX`] it is cut.
+    /// Sets `text` to `parts` in one; the last time counts. Over 2 KiB it is cut.
     pub fn set(&mut self, text: Text, parts: &[&str]) {
         let begin = self.texts.len();
         for part in parts {
