@@ -124,7 +124,8 @@ fn unit(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<()> {
             "--bin",
             "xtask",
         ])
-        .args(["--test", "it", "--no-fail-fast", "--"]);
+        .args(["--test", "it", "--test", "allocations"])
+        .args(["--no-fail-fast", "--"]);
     exec::check(tests.args(args))?;
     let mut examples = exec::cargo(workspace);
     examples.args(["test", "--workspace", "--doc", "--"]);

@@ -134,7 +134,8 @@ fn reuse(response: Arc<StoredResponse>, request: &request::Parts, age: Duration)
     let status = response.status;
     let mut fields = response.fields.clone();
     fields.insert(AGE, age);
-    if status != StatusCode::NO_CONTENT {
+    // With a length of its own it was stored only because that is what came.
+    if status != StatusCode::NO_CONTENT && !fields.contains_key(CONTENT_LENGTH) {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let content = if request.method == Method::HEAD || length == 0 {

@@ -72,8 +72,7 @@ pub(super) fn conclude(
     let mut fill = None;
     if let Some(miss) = miss {
         let (status, filling) = miss.settle(&connection.worker, response.status, fields, delimited);
-        fields.append(CACHE_STATUS, status.to_field());
-        served.cache = Some(status);
+        fields.append(CACHE_STATUS, served.cached(status));
         fill = filling;
     }
     let timeout = Patience::of(route.timeouts, &lease.server.upstream.settings.timeouts)

@@ -1,6 +1,6 @@
 //! From a request to an origin's response: which server, over which connection, and what if that fails.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -283,7 +283,7 @@ async fn ask(
     let is_used = used.is_some();
     let lease = match used {
         Some(lease) => lease,
-        None => match connect(&worker.pool, target).await {
+        None => match dial(worker, target).await {
             Ok(lease) => lease,
             Err(fault) => return Err(Failed::before_sending(fault, body)),
         },
@@ -302,10 +302,18 @@ async fn ask(
             None => return Err(failed),
         },
     };
-    match connect(&worker.pool, target).await {
+    match dial(worker, target).await {
         Ok(lease) => exchange(lease, outgoing, body, upload, patience).await,
         Err(fault) => Err(Failed::before_sending(fault, body)),
     }
+}
+
+/// A new connection. Boxed: few requests need one, and all of them would carry the room for a handshake about.
+fn dial<'a>(
+    worker: &'a Rc<Worker>,
+    target: connect::Target<'a>,
+) -> Pin<Box<impl Future<Output = Result<Lease, Fault>> + use<'a>>> {
+    Box::pin(connect(&worker.pool, target))
 }
 
 impl Failed {

@@ -438,7 +438,7 @@ impl Answer {
 /// weir's own answer to a fault.
 fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Response<ResponseBody> {
     served.decided(fault.status(), Some(fault));
-    let cache = served.cache;
+    let cache = served.cache.map(|status| served.cached(status));
     let filters = &course.view.site.filters;
     let page = filters.page(course.route(), fault.status());
     let Page {
@@ -454,7 +454,7 @@ fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Resp
     fields.insert(CONTENT_TYPE, content_type);
     fields.insert(PROXY_STATUS, fault.proxy_status());
     if let Some(status) = cache {
-        fields.insert(CACHE_STATUS, status.to_field());
+        fields.insert(CACHE_STATUS, status);
     }
     if fault == Fault::TraceRefused {
         fields.insert(
@@ -473,3 +473,18 @@ fn refuse(fault: Fault, http: Http, course: &Course, mut served: Served) -> Resp
 const TARGET_BYTES_MAX: usize = 16 << 10;
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// hyper moves it into its connection's state for each request, and what it awaits is moved into it.
+    #[test]
+    fn the_future_of_a_request_is_small_enough_to_move() {
+        fn bytes<C, Q, F>(_: impl Fn(C, Q) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let bytes = bytes(respond);
+        assert!(bytes <= 7 << 10, "{bytes}: box what is large and seldom");
+    }
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{CACHE_STATUS, HOST, HeaderName, REFERER, USER_AGENT};
+use http::header::{CACHE_STATUS, HOST, REFERER, USER_AGENT};
 use http::{HeaderValue, StatusCode, Version, request};
 
 use super::activity::Http;
@@ -14,7 +14,7 @@ use super::pipeline::Answer;
 use crate::cache;
 use crate::clock;
 use crate::detect::Event;
-use crate::telemetry::Line;
+use crate::telemetry::{Line, Text};
 
 /// What is known of a request so far. Lives in the request's future, then in its response body, so that it ends when
 /// the client has the response or has gone.
@@ -56,16 +56,27 @@ impl Served {
 
     /// The cache has the response.
     pub(super) fn hit(&mut self, mut answer: Answer, status: cache::Status) -> Answer {
-        answer.fields.append(CACHE_STATUS, status.to_field());
-        self.cache = Some(status);
+        answer.fields.append(CACHE_STATUS, self.cached(status));
         answer
+    }
+
+    /// Notes what the cache did. Returns the member of `Cache-Status` that says so.
+    pub(super) fn cached(&mut self, status: cache::Status) -> HeaderValue {
+        let field = status.to_field();
+        if let Some(record) = &mut self.record {
+            let text = field.to_str().unwrap_or_default();
+            let text = text.strip_prefix("weir; ").unwrap_or(text);
+            record.line.set(Text::Cache, &[text]);
+        }
+        self.cache = Some(status);
+        field
     }
 
     /// `origin` is being asked.
     pub(super) fn asked(&mut self, upstream: &str, origin: &str) {
         if let Some(record) = &mut self.record {
             record.line.attempts = record.line.attempts.saturating_add(1);
-            record.line.origin = Some(format!("{upstream}/{origin}").into());
+            record.line.set(Text::Origin, &[upstream, "/", origin]);
         }
     }
 
@@ -81,11 +92,6 @@ impl Served {
         if let Some(record) = &mut self.record {
             record.line.status = Some(status.as_u16());
             record.line.error = fault.map(Fault::name);
-            record.line.cache = self.cache.map(|status| {
-                let field = status.to_field();
-                let text = field.to_str().unwrap_or_default();
-                text.strip_prefix("weir; ").unwrap_or(text).into()
-            });
         }
     }
 
@@ -146,71 +152,43 @@ pub(super) fn unread(connection: &Connection, status: StatusCode) {
     };
     connection.tell(connection.source, &event);
     if worker.access.is_enabled() {
-        worker.access.write(Box::new(Line {
-            time: clock::wall(),
-            client: connection.source,
-            method: "-".into(),
-            host: Box::default(),
-            target: "-".into(),
-            version: "1.1",
-            status: Some(status.as_u16()),
-            bytes: 0,
-            complete: true,
-            referer: None,
-            user_agent: None,
-            origin: None,
-            attempts: 0,
-            cache: None,
-            error: Some("http_request_error"),
-            duration: std::time::Duration::ZERO,
-            request_id: "-".into(),
-        }));
+        let mut line = Line::new(clock::wall(), connection.source, "1.1");
+        line.status = Some(status.as_u16());
+        line.complete = true;
+        line.error = Some("http_request_error");
+        for unknown in [Text::Method, Text::Target, Text::RequestId] {
+            line.set(unknown, &["-"]);
+        }
+        worker.access.write(Box::new(line));
     }
 }
 
 fn line(client: IpAddr, request: &request::Parts, request_id: &HeaderValue) -> Line {
-    let field = |name: HeaderName| request.headers.get(name).map(text);
-    Line {
-        time: clock::wall(),
-        client,
-        method: cut(request.method.as_str()).into(),
-        host: match request.uri.authority() {
-            Some(authority) => cut(authority.as_str()).into(),
-            None => field(HOST).unwrap_or_default(),
-        },
-        target: cut(request
-            .uri
-            .path_and_query()
-            .map_or("*", |target| target.as_str()))
-        .into(),
-        version: match request.version {
-            Version::HTTP_10 => "1.0",
-            Version::HTTP_2 => "2",
-            _ => "1.1",
-        },
-        status: None,
-        bytes: 0,
-        complete: false,
-        referer: field(REFERER),
-        user_agent: field(USER_AGENT),
-        origin: None,
-        attempts: 0,
-        cache: None,
-        error: None,
-        duration: std::time::Duration::ZERO,
-        request_id: text(request_id),
+    let version = match request.version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    let mut line = Line::new(clock::wall(), client, version);
+    line.set(Text::Method, &[request.method.as_str()]);
+    match request.uri.authority() {
+        Some(authority) => line.set(Text::Host, &[authority.as_str()]),
+        None => set(&mut line, Text::Host, request.headers.get(HOST)),
+    }
+    let target = request.uri.path_and_query();
+    line.set(
+        Text::Target,
+        &[target.map_or("*", |target| target.as_str())],
+    );
+    set(&mut line, Text::Referer, request.headers.get(REFERER));
+    set(&mut line, Text::UserAgent, request.headers.get(USER_AGENT));
+    set(&mut line, Text::RequestId, Some(request_id));
+    line
+}
+
+/// Copies a field, so that a waiting log line does not keep the connection's read buffer alive.
+fn set(line: &mut Line, text: Text, value: Option<&HeaderValue>) {
+    if let Some(value) = value {
+        line.set(text, &[&String::from_utf8_lossy(value.as_bytes())]);
     }
 }
-
-/// A copy, so that a waiting log line does not keep the connection's read buffer alive.
-fn text(value: &HeaderValue) -> Box<str> {
-    let text = String::from_utf8_lossy(value.as_bytes());
-    cut(&text).into()
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
-}
-
-/// Longest text of a log line.
-const TEXT_BYTES_MAX: usize = 2048;

@@ -263,14 +263,14 @@ impl Listener {
         let write_timeout = self.settings.limits.write_timeout;
         let stream = ClientStream::new(stream, read_ahead, Rc::clone(&connection), write_timeout);
         let io = TokioIo::new(stream);
-        let service = {
+        let respond = {
             let connection = Rc::clone(&connection);
-            service_fn(move |request| respond(Rc::clone(&connection), request))
+            move |request| respond(Rc::clone(&connection), request)
         };
         let end = match connection.http() {
             Http::One => {
                 let handover = connection.handover();
-                let mut serving = self.http1.serve_connection(io, service);
+                let mut serving = self.http1.serve_connection(io, service_fn(respond));
                 let end = drive(Pin::new(&mut serving), &connection).await;
                 let parts = serving.into_parts();
                 let stream = parts.io.into_inner();
@@ -283,6 +283,8 @@ impl Listener {
                 end
             }
             Http::Two => {
+                // Boxed: a stream passes through several hands before it is a task, and each would copy kilobytes.
+                let service = service_fn(move |request| Box::pin(respond(request)));
                 let mut serving = self.http2.serve_connection(io, service);
                 drive(Pin::new(&mut serving), &connection).await
             }

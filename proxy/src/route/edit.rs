@@ -48,7 +48,7 @@ fn value(template: &Template, values: &Values<'_>) -> Option<HeaderValue> {
 
 /// By these origins are told of a client's certificate: ours, RFC 9440's, and those of other proxies. Only what a handshake
 /// has verified may stand in them, so no client, no route's edits and no route's conditions have a say.
-pub const CERTIFICATE_FIELDS: [HeaderName; 14] = [
+pub static CERTIFICATE_FIELDS: [HeaderName; 14] = [
     HeaderName::from_static("x-client-cert-subject"),
     HeaderName::from_static("x-client-cert-san"),
     HeaderName::from_static("x-client-cert-fingerprint"),

@@ -3,7 +3,7 @@
 mod access_log;
 mod log;
 
-pub use access_log::{AccessLog, Line};
+pub use access_log::{AccessLog, Line, Text};
 pub use log::start;
 
 use std::path::PathBuf;

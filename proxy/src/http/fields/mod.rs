@@ -21,6 +21,7 @@ use http::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE, VARY, VIA,
 };
 use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
 
 /// Removes what belongs to one connection (RFC 9110 §7.6.1): the fields that `Connection` nominates, then the known
 /// ones. A nominated field that is meant for all recipients stays: a client must not be able to delete `Cookie` or
@@ -34,7 +35,18 @@ fn remove_hop_by_hop(fields: &mut HeaderMap) {
         }
         fields.remove(CONNECTION);
     }
-    for name in &HOP_BY_HOP {
+    remove_all(fields, |name| HOP_BY_HOP.contains(name));
+}
+
+/// Removes every field whose name `is_unwanted`. Looks at the few names that are there: to look each unwanted one up would
+/// hash dozens for every message.
+fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let there: SmallVec<[HeaderName; 4]> = fields
+        .keys()
+        .filter(|name| is_unwanted(name))
+        .cloned()
+        .collect();
+    for name in there {
         fields.remove(name);
     }
 }
@@ -68,12 +80,8 @@ fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 /// content fields.
 fn remove_forbidden_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    for name in &END_TO_END {
-        // An entity tag may come late, computed over the content as it went by.
-        if name != ETAG {
-            trailers.remove(name);
-        }
-    }
+    // An entity tag may come late, computed over the content as it went by.
+    remove_all(trailers, |name| END_TO_END.contains(name) && name != ETAG);
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -82,7 +90,7 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
 const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     KEEP_ALIVE,
     PROXY_CONNECTION,
     PROXY_AUTHENTICATE,
@@ -95,7 +103,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Fields that `Connection` cannot take away and trailers cannot bring.
-const END_TO_END: [HeaderName; 17] = [
+static END_TO_END: [HeaderName; 17] = [
     HOST,
     AUTHORIZATION,
     COOKIE,

@@ -1,5 +1,6 @@
 //! Request fields on their way to the origin.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use super::forwarded::Told;
 use super::identity::Certificate;
-use super::{HOP_BY_HOP, remove_forbidden_trailers, remove_hop_by_hop, tokens};
+use super::{HOP_BY_HOP, remove_all, remove_forbidden_trailers, remove_hop_by_hop, tokens};
 use crate::http::fault::Fault;
 use crate::route::CERTIFICATE_FIELDS;
 
@@ -56,6 +57,8 @@ pub(in crate::http) struct Client {
     forwarded_for: HeaderValue,
     /// `for=…;proto=…` (RFC 7239 §4).
     forwarded: String,
+    /// The authority that was asked for last and the `Forwarded` with it: most connections ask for one only.
+    told: RefCell<Option<(HeaderValue, HeaderValue)>>,
     /// `X-Forwarded-Host`, if it is not what weir was asked for.
     forwarded_host: Option<HeaderValue>,
     /// `X-Request-Id` of a trusted hop.
@@ -72,6 +75,7 @@ impl Client {
             scheme,
             forwarded_for: ascii(&address.to_string()),
             forwarded: format!("for={};proto={}", node(address), scheme.as_str()),
+            told: RefCell::default(),
             forwarded_host: None,
             request_id: None,
             certificate: None,
@@ -106,6 +110,7 @@ impl Client {
             scheme: told.scheme.unwrap_or(self.scheme),
             forwarded_for: ascii(&path.join(", ")),
             forwarded,
+            told: RefCell::default(),
             forwarded_host: told.host,
             request_id: told.request_id,
             certificate: self.certificate.clone(),
@@ -135,10 +140,8 @@ pub(in crate::http) fn to_origin(
     }
     let wants_trailers = tokens(fields, &TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     remove_hop_by_hop(fields);
-    for name in UNTRUSTED.iter().chain(&CERTIFICATE_FIELDS) {
-        fields.remove(name);
-    }
-    remove_underscored(fields);
+    remove_all(fields, is_forgeable);
+    fields.reserve(OURS.len());
     if let Some(certificate) = &client.certificate {
         certificate.insert(fields);
     }
@@ -163,11 +166,7 @@ pub(in crate::http) fn to_origin(
 
 /// Whether the origin never gets a client's field of this name, whatever else is kept of the request.
 pub(in crate::http) fn is_withheld(name: &HeaderName) -> bool {
-    UNTRUSTED.contains(name)
-        || CERTIFICATE_FIELDS.contains(name)
-        || HOP_BY_HOP.contains(name)
-        || OURS.contains(name)
-        || name.as_str().contains('_')
+    is_forgeable(name) || HOP_BY_HOP.contains(name) || OURS.contains(name)
 }
 
 /// RFC 9113 §8.2.3: HTTP/2 may split `Cookie` for compression; HTTP/1.1 must see one line.
@@ -191,16 +190,7 @@ pub(in crate::http) fn join_cookie_crumbs(fields: &mut HeaderMap) {
 /// Removes from a request's trailers what the origin must not see there.
 pub(in crate::http) fn trailers_to_origin(trailers: &mut HeaderMap) {
     remove_forbidden_trailers(trailers);
-    for name in UNTRUSTED.iter().chain(&CERTIFICATE_FIELDS).chain(&[
-        X_FORWARDED_FOR,
-        X_FORWARDED_PROTO,
-        X_FORWARDED_HOST,
-    ]) {
-        trailers.remove(name);
-    }
-    remove_underscored(trailers);
-    trailers.remove(X_REQUEST_ID);
-    trailers.remove(TRAILER);
+    remove_all(trailers, |name| is_forgeable(name) || LATE.contains(name));
 }
 
 /// RFC 7239 §6: IPv6 in brackets, and in quotes because a colon is no token character.
@@ -216,6 +206,20 @@ fn ascii(text: &str) -> HeaderValue {
 }
 
 fn forwarded(client: &Client, authority: &HeaderValue) -> HeaderValue {
+    let mut told = client.told.borrow_mut();
+    if let Some((asked, value)) = &*told
+        && asked == authority
+    {
+        return value.clone();
+    }
+    let value = forwarded_anew(client, authority);
+    // A copy: the field itself would keep the connection's read buffer alive.
+    let copy = HeaderValue::from_bytes(authority.as_bytes()).ok();
+    *told = copy.map(|asked| (asked, value.clone()));
+    value
+}
+
+fn forwarded_anew(client: &Client, authority: &HeaderValue) -> HeaderValue {
     let host = authority.as_bytes();
     let mut value = BytesMut::with_capacity(client.forwarded.len() + host.len() + 8);
     value.put_slice(client.forwarded.as_bytes());
@@ -267,16 +271,13 @@ fn instance() -> &'static str {
     })
 }
 
+/// Whether no client may say this to an origin.
+///
 /// CGI-like origins read `X_Real_Ip` as `X-Real-Ip`, so a field name with an underscore could pass for one of ours.
-fn remove_underscored(fields: &mut HeaderMap) {
-    let names: smallvec::SmallVec<[HeaderName; 2]> = fields
-        .keys()
-        .filter(|name| name.as_str().contains('_'))
-        .cloned()
-        .collect();
-    for name in names {
-        fields.remove(name);
-    }
+fn is_forgeable(name: &HeaderName) -> bool {
+    UNTRUSTED.contains(name)
+        || CERTIFICATE_FIELDS.contains(name)
+        || name.as_str().as_bytes().contains(&b'_')
 }
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -285,7 +286,7 @@ pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwa
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What weir itself says to origins.
-const OURS: [HeaderName; 9] = [
+static OURS: [HeaderName; 9] = [
     CONNECTION,
     CONTENT_LENGTH,
     FORWARDED,
@@ -297,9 +298,18 @@ const OURS: [HeaderName; 9] = [
     X_REQUEST_ID,
 ];
 
+/// And must not hear from others once the content has gone by.
+static LATE: [HeaderName; 5] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_REQUEST_ID,
+    TRAILER,
+];
+
 /// Fields that origins believe to come from their proxy: they change who the client seems to be, or which resource or
 /// method is meant after the routes have judged it. The ones we set ourselves are replaced, not listed.
-const UNTRUSTED: [HeaderName; 13] = [
+static UNTRUSTED: [HeaderName; 13] = [
     HeaderName::from_static("proxy"), // becomes HTTP_PROXY in CGI (CVE-2016-5385)
     HeaderName::from_static("true-client-ip"),
     HeaderName::from_static("x-client-ip"),

@@ -7,7 +7,8 @@ use super::identity::{ALTERNATIVE_NAMES, FINGERPRINT, SUBJECT};
 use super::relocate::relocate;
 use super::request::{X_FORWARDED_FOR, X_REQUEST_ID};
 use super::{
-    VIA_HTTP_1_0, VIA_HTTP_1_1, VIA_HTTP_2, remove_forbidden_trailers, remove_hop_by_hop, tokens,
+    VIA_HTTP_1_0, VIA_HTTP_1_1, VIA_HTTP_2, remove_all, remove_forbidden_trailers,
+    remove_hop_by_hop, tokens,
 };
 use crate::balance::Upstream;
 use crate::http::fields::Scheme;
@@ -32,15 +33,15 @@ pub(in crate::http) fn to_client(
     version: Version,
 ) {
     remove_hop_by_hop(fields);
-    // Alternative services (RFC 7838) of the origin are none of ours.
-    fields.remove(ALT_SVC);
     if origin.reveal {
+        fields.remove(ALT_SVC);
         if let Some(value) = name_of(origin) {
             fields.insert(X_WEIR_ORIGIN, value);
         }
     } else {
-        fields.remove(X_WEIR_ORIGIN);
-        remove_identity(fields);
+        remove_all(fields, |name| {
+            IDENTITY.contains(name) || *name == ALT_SVC || *name == X_WEIR_ORIGIN
+        });
         relocate(fields, origin.upstream, scheme, authority);
     }
     let via = match version {
@@ -75,13 +76,7 @@ pub(in crate::http) fn varies_by_ours(fields: &HeaderMap) -> bool {
 /// Removes from a response's trailers what the client must not see there.
 pub(in crate::http) fn trailers_to_client(trailers: &mut HeaderMap) {
     remove_forbidden_trailers(trailers);
-    remove_identity(trailers);
-}
-
-fn remove_identity(fields: &mut HeaderMap) {
-    for name in &IDENTITY {
-        fields.remove(name);
-    }
+    remove_all(trailers, |name| IDENTITY.contains(name));
 }
 
 fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {
@@ -94,11 +89,12 @@ fn name_of(origin: &Origin<'_>) -> Option<HeaderValue> {
 }
 
 const GRPC_TRAILERS: &str = "grpc-status, grpc-message, grpc-status-details-bin";
+/// Alternative services (RFC 7838) of the origin are none of ours.
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const X_WEIR_ORIGIN: HeaderName = HeaderName::from_static("x-weir-origin");
 
 /// Request fields that weir sets by more than scheme and host.
-const OURS: [HeaderName; 7] = [
+static OURS: [HeaderName; 7] = [
     FORWARDED,
     X_FORWARDED_FOR,
     X_REQUEST_ID,
@@ -109,7 +105,7 @@ const OURS: [HeaderName; 7] = [
 ];
 
 /// Fields by which origins name themselves or their software.
-const IDENTITY: [HeaderName; 13] = [
+static IDENTITY: [HeaderName; 13] = [
     SERVER,
     HeaderName::from_static("x-aspnet-version"),
     HeaderName::from_static("x-aspnetmvc-version"),

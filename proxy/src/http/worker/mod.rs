@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::SyncSender;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 
 use super::Site;
 use crate::detect::Source;
@@ -87,14 +87,11 @@ pub struct Counters {
 
 /// Runs a worker on the calling thread until it is stopped and drained.
 pub fn run(context: Context) -> io::Result<()> {
+    // Not a `LocalSet` in an ordinary runtime: that is a scheduler in a scheduler, and each wake-up passes both.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let local = LocalSet::new();
-    let outcome = local.block_on(&runtime, serve(context));
-    // What is left had its time; its guards still need the runtime.
-    drop(local);
-    outcome
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(serve(context))
 }
 
 async fn serve(context: Context) -> io::Result<()> {

@@ -1,39 +1,37 @@
 //! How a line looks.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
-use serde::Serialize as _;
+use serde::Serialize;
 
-use super::Line;
+use super::line::{Line, Text};
 
 /// Combined log format (client, time, request, status, bytes, referer, agent), then host, origin, cache, error, attempts,
 /// seconds and request id.
 pub(super) fn text(line: &Line, out: &mut impl Write) -> io::Result<()> {
     let time = humantime::format_rfc3339_millis(line.time);
     write!(out, "{} - - [{time}] \"", line.client)?;
-    quoted(&line.method, out)?;
+    quoted(line.text(Text::Method).unwrap_or_default(), out)?;
     out.write_all(b" ")?;
-    quoted(&line.target, out)?;
+    quoted(line.text(Text::Target).unwrap_or_default(), out)?;
     write!(out, " HTTP/{}\" ", line.version)?;
     match line.status {
         Some(status) => write!(out, "{status}")?,
         None => out.write_all(b"-")?,
     }
-    write!(
-        out,
-        " {}{}",
-        line.bytes,
-        if line.complete { "" } else { "!" }
-    )?;
+    let broken = if line.complete { "" } else { "!" };
+    write!(out, " {}{broken}", line.bytes)?;
     for (key, value) in [
-        ("", line.referer.as_deref()),
-        ("", line.user_agent.as_deref()),
-        ("host=", Some(&*line.host)),
-        ("origin=", line.origin.as_deref()),
-        ("cache=", line.cache.as_deref()),
-        ("error=", line.error),
+        (" ", line.text(Text::Referer)),
+        (" ", line.text(Text::UserAgent)),
+        (" host=", line.text(Text::Host)),
+        (" origin=", line.text(Text::Origin)),
+        (" cache=", line.text(Text::Cache)),
+        (" error=", line.error),
     ] {
-        write!(out, " {key}")?;
+        out.write_all(key.as_bytes())?;
         match value {
             None => out.write_all(b"-")?,
             Some(value) => {
@@ -43,25 +41,26 @@ pub(super) fn text(line: &Line, out: &mut impl Write) -> io::Result<()> {
             }
         }
     }
-    let seconds = line.duration.as_secs_f64();
-    let attempts = line.attempts;
     writeln!(
         out,
-        " attempts={attempts} time={seconds:.6} id={}",
-        line.request_id
+        " attempts={} time={}.{:06} id={}",
+        line.attempts,
+        line.duration.as_secs(),
+        line.duration.subsec_micros(),
+        line.text(Text::RequestId).unwrap_or_default(),
     )
 }
 
 /// One log line must stay one line, and a quoted text must stay inside its quotes, whatever a client sends.
 fn quoted(text: &str, out: &mut impl Write) -> io::Result<()> {
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => write!(out, "\\{character}")?,
-            character if is_deceptive(character) => write!(out, "{}", character.escape_default())?,
-            character => write!(out, "{character}")?,
-        }
+    let special = |character: char| matches!(character, '"' | '\\') || is_deceptive(character);
+    let mut plain = 0;
+    for (at, found) in text.match_indices(special) {
+        out.write_all(&text.as_bytes()[plain..at])?;
+        write!(out, "{}", found.escape_default())?;
+        plain = at + found.len();
     }
-    Ok(())
+    out.write_all(&text.as_bytes()[plain..])
 }
 
 /// What a terminal obeys or an editor takes for a line end or a change of direction.
@@ -96,58 +95,58 @@ impl serde_json::ser::Formatter for Plain {
 
 /// One JSON object.
 pub(super) fn json(line: &Line, out: &mut impl Write) -> io::Result<()> {
-    let value = serde_json::json!({
-        "time": humantime::format_rfc3339_millis(line.time).to_string(),
-        "client": line.client,
-        "method": line.method,
-        "host": line.host,
-        "target": line.target,
-        "version": line.version,
-        "status": line.status,
-        "bytes": line.bytes,
-        "complete": line.complete,
-        "referer": line.referer,
-        "user_agent": line.user_agent,
-        "origin": line.origin,
-        "attempts": line.attempts,
-        "cache": line.cache,
-        "error": line.error,
-        "seconds": line.duration.as_secs_f64(),
-        "request_id": line.request_id,
-    });
-    value.serialize(&mut serde_json::Serializer::with_formatter(
+    let time = humantime::format_rfc3339_millis(line.time);
+    let object = Object {
+        time: format_args!("{time}"),
+        client: line.client,
+        method: line.text(Text::Method).unwrap_or_default(),
+        host: line.text(Text::Host).unwrap_or_default(),
+        target: line.text(Text::Target).unwrap_or_default(),
+        version: line.version,
+        status: line.status,
+        bytes: line.bytes,
+        complete: line.complete,
+        referer: line.text(Text::Referer),
+        user_agent: line.text(Text::UserAgent),
+        origin: line.text(Text::Origin),
+        attempts: line.attempts,
+        cache: line.text(Text::Cache),
+        error: line.error,
+        seconds: line.duration.as_secs_f64(),
+        request_id: line.text(Text::RequestId).unwrap_or_default(),
+    };
+    object.serialize(&mut serde_json::Serializer::with_formatter(
         &mut *out, Plain,
     ))?;
     out.write_all(b"\n")
 }
 
+#[derive(Serialize)]
+struct Object<'a> {
+    time: fmt::Arguments<'a>,
+    client: IpAddr,
+    method: &'a str,
+    host: &'a str,
+    target: &'a str,
+    version: &'a str,
+    status: Option<u16>,
+    bytes: u64,
+    complete: bool,
+    referer: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    origin: Option<&'a str>,
+    attempts: u32,
+    cache: Option<&'a str>,
+    error: Option<&'a str>,
+    seconds: f64,
+    request_id: &'a str,
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use std::time::{Duration, SystemTime};
-
-    pub(in crate::telemetry::access_log) fn line() -> Line {
-        Line {
-            time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            client: "198.18.0.1".parse().unwrap(),
-            method: "GET".into(),
-            host: "a.test".into(),
-            target: "/x?y=1".into(),
-            version: "1.1",
-            status: Some(200),
-            bytes: 5,
-            complete: true,
-            referer: None,
-            user_agent: Some("curl/8".into()),
-            origin: Some("app/10.0.0.1:80".into()),
-            attempts: 1,
-            cache: None,
-            error: None,
-            duration: Duration::from_micros(1500),
-            request_id: "1f".into(),
-        }
-    }
+    use crate::telemetry::access_log::line::tests::line;
 
     fn formatted(line: &Line) -> String {
         let mut out = Vec::new();
@@ -167,11 +166,14 @@ pub(super) mod tests {
     #[test]
     fn a_client_can_neither_end_a_line_nor_leave_its_quotes() {
         let mut line = line();
-        line.user_agent = Some("x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}\u{202e}".into());
+        line.set(
+            Text::UserAgent,
+            &["x\"\n198.18.0.9 \\ é\u{1b}[2J\u{85}\u{202e}"],
+        );
         let text = formatted(&line);
         assert_eq!(text.matches('\n').count(), 1);
         assert!(
-            text.contains(r#""x\"\n198.18.0.9 \\ \u{1b}[2J\u{85}\u{202e}""#),
+            text.contains(r#""x\"\n198.18.0.9 \\ é\u{1b}[2J\u{85}\u{202e}""#),
             "{text}"
         );
     }
@@ -180,7 +182,7 @@ pub(super) mod tests {
     fn json_lines_parse_back() {
         let mut line = line();
         let agent = "x\"\n\u{1b}\u{7f}\u{9b}2J\u{e9}\u{2028}\u{202e}\u{1f600}";
-        line.user_agent = Some(agent.into());
+        line.set(Text::UserAgent, &[agent]);
         let mut out = Vec::new();
         json(&line, &mut out).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();

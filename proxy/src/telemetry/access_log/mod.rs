@@ -2,14 +2,16 @@
 //! slow disk or terminal never slows a request. A full queue loses lines and counts them.
 
 mod format;
+mod line;
+
+pub use line::{Line, Text};
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{AccessTarget, Format};
 
@@ -17,45 +19,6 @@ use super::{AccessTarget, Format};
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
     queue: Option<Queue>,
-}
-
-/// What the access log says of one request. Texts are as the client sent them; the writer quotes them.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// When the request head had arrived.
-    pub time: SystemTime,
-    /// Who asked.
-    pub client: IpAddr,
-    /// Method.
-    pub method: Box<str>,
-    /// Host asked for.
-    pub host: Box<str>,
-    /// Path and query.
-    pub target: Box<str>,
-    /// `1.1`, `2`.
-    pub version: &'static str,
-    /// Status sent; `None` when the client went before there was one.
-    pub status: Option<u16>,
-    /// Content bytes sent.
-    pub bytes: u64,
-    /// Whether the response was sent to its end.
-    pub complete: bool,
-    /// `Referer`.
-    pub referer: Option<Box<str>>,
-    /// `User-Agent`.
-    pub user_agent: Option<Box<str>>,
-    /// `upstream/host:port` that answered last.
-    pub origin: Option<Box<str>>,
-    /// Origin servers asked for it, the same one perhaps more than once; more than one = it was retried.
-    pub attempts: u32,
-    /// As in `Cache-Status`, without the cache's name.
-    pub cache: Option<Box<str>>,
-    /// As in `Proxy-Status`, without the proxy's name.
-    pub error: Option<&'static str>,
-    /// Request head to the end of the response.
-    pub duration: Duration,
-    /// As in `X-Request-Id`.
-    pub request_id: Box<str>,
 }
 
 impl AccessLog {
@@ -205,14 +168,17 @@ impl Writer {
         let _ = self.sink.flush();
     }
 
-    /// The next message; flushes before it would wait.
+    /// The next message; flushes before it would wait. Whoever queues a line for a writer that waits has to wake it, which
+    /// costs a system call, so after a wait the writer lets some more come first.
     fn next(&mut self) -> Option<Message> {
         match self.receiver.try_recv() {
             Ok(message) => Some(message),
             Err(TryRecvError::Disconnected) => None,
             Err(TryRecvError::Empty) => {
                 let _ = self.sink.flush();
-                self.receiver.recv().ok()
+                let first = self.receiver.recv().ok();
+                std::thread::sleep(GATHERING);
+                first
             }
         }
     }
@@ -229,11 +195,13 @@ impl Writer {
 /// 80 MiB if every one of them is an attacker's.
 const LINES_MAX: usize = 8192;
 const BUFFER_BYTES: usize = 64 << 10;
+/// How long a line may wait for others to be written with. The queue holds what 1.6 million requests a second make of it.
+const GATHERING: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::format::tests::line;
+    use super::line::tests::line;
     use super::*;
 
     #[test]
