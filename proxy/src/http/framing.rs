@@ -117,7 +117,9 @@ impl Heads {
             self.partial.extend_from_slice(part);
             return;
         }
-        if self.is_start() && part.contains(&b'#') {
+        // The last byte that was kept is about to give way to another.
+        let given_up = if self.cut { &[][..] } else { &self.partial };
+        if self.is_start() && (part.contains(&b'#') || given_up.contains(&b'#')) {
             self.head.malformed = Some(Malformed::Target);
         }
         self.partial.extend_from_slice(&part[..room]);
@@ -307,6 +309,15 @@ mod tests {
         assert_eq!(verdicts(&text, 1), [Some(Malformed::Line)]);
         let text = format!("GET /{long} HTTP/1.1\r\nX: {long}\r\n\r\n");
         assert_eq!(verdicts(&text, 1), [None]);
+    }
+
+    #[test]
+    fn a_fragment_is_seen_wherever_in_a_long_line_it_begins() {
+        for before in LINE_BYTES_MAX - 10..LINE_BYTES_MAX + 10 {
+            let path = "x".repeat(before - "GET /".len());
+            let text = format!("GET /{path}#y HTTP/1.1\r\n\r\n");
+            assert_eq!(verdicts(&text, 1), [Some(Malformed::Target)], "{before}");
+        }
     }
 
     #[test]
