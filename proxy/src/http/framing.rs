@@ -72,6 +72,12 @@ impl Heads {
             .map(|(_, malformed)| malformed)
     }
 
+    /// Heads that have come in full.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
+    }
+
     /// Whether all that was announced has come.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.state, State::Start | State::StartAfterEmptyLine)

@@ -126,7 +126,7 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certifi
 }
 
 /// Subject alternative names and facts. The common name is long obsolete (RFC 9525 §2).
-fn read_leaf(
+pub(super) fn read_leaf(
     path: &Path,
     leaf: &CertificateDer<'_>,
 ) -> Result<(Vec<String>, Facts), CertificateError> {
