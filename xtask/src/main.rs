@@ -12,6 +12,7 @@ mod ebpf;
 mod exec;
 mod fmt;
 mod fuzz;
+mod fuzz_targets;
 mod host;
 mod kernels;
 mod lint;
@@ -71,6 +72,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Search for inputs that break a parser: libFuzzer on the targets of the crate `fuzz`
+    Fuzz(fuzz_targets::FuzzTargets),
     /// Hold the packet filter in the kernel against the same code on the host, with random frames (root)
     FuzzShield(fuzz::Fuzz),
     /// Run the tests: without a ring unit, kernel and net, innermost first
@@ -122,6 +125,7 @@ fn dispatch(task: Task, workspace: &Workspace) -> anyhow::Result<()> {
         Task::Run { args } => run::run(workspace, &args),
         Task::Demo { args } => demo::run(workspace, &args),
         Task::Bench { bench, args } => bench::run(workspace, bench, &args),
+        Task::Fuzz(fuzz) => fuzz_targets::run(workspace, &fuzz),
         Task::FuzzShield(fuzz) => fuzz::run(workspace, &fuzz),
         Task::Test {
             ring,

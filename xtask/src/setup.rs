@@ -34,6 +34,8 @@ const BENCH_PROGRAMS: [(&str, &str); 3] = [
     ("ethtool", "ethtool"),
     ("nft", "nftables"),
 ];
+/// What only fuzzing needs: libFuzzer is C++.
+const FUZZER: [(&str, &str); 1] = [("c++", "g++")];
 /// Programs that only the ring of kernels calls.
 const EMULATOR: [(&str, &str); 1] = [(kernels::QEMU, "qemu-system-x86")];
 
@@ -48,6 +50,8 @@ pub(crate) enum Extent {
     Bench,
     /// Also `lint`.
     Ci,
+    /// Also `fuzz`.
+    Fuzz,
     /// Also the ring of kernels.
     Kernels,
 }
@@ -97,6 +101,7 @@ impl Missing {
             Extent::Work | Extent::Ci => &[],
             Extent::Net => &NET_PROGRAMS,
             Extent::Bench => &BENCH_PROGRAMS,
+            Extent::Fuzz => &FUZZER,
             Extent::Kernels => &EMULATOR,
         };
         Self {

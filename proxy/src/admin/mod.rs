@@ -5,6 +5,9 @@
 pub mod api;
 pub mod check;
 pub mod client;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod network;
 mod query;
 mod routes;

@@ -19,6 +19,9 @@ mod control;
 mod detection;
 mod drain;
 mod feeds;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod host;
 mod listeners;

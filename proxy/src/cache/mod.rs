@@ -7,6 +7,9 @@
 mod conditional;
 mod directives;
 mod freshness;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod policy;
 mod response;

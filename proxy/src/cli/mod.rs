@@ -15,6 +15,9 @@ mod drain;
 mod drops;
 mod edit;
 mod exit;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod list;
 mod output;
 mod place;

@@ -6,6 +6,9 @@
 
 mod cache;
 mod detect;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listen;
 mod origin;
 mod problem;

@@ -84,6 +84,12 @@ impl Heads {
             .map(|(_, malformed)| malformed)
     }
 
+    /// Heads that have come in full.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn complete(&self) -> u64 {
+        self.complete
+    }
+
     /// Whether all that was announced has come.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.state, State::Start | State::StartAfterEmptyLine)
@@ -129,7 +135,9 @@ impl Heads {
             self.partial.extend_from_slice(part);
             return;
         }
-        if self.is_start() && part.contains(&b'#') {
+        // The last byte that was kept is about to give way to another.
+        let given_up = if self.cut { &[][..] } else { &self.partial };
+        if self.is_start() && (part.contains(&b'#') || given_up.contains(&b'#')) {
             self.head.malformed = Some(Malformed::Target);
         }
         self.partial.extend_from_slice(&part[..room]);
@@ -186,7 +194,7 @@ impl Heads {
         } else if name.eq_ignore_ascii_case(b"content-length") {
             // A value that is no number, or two that differ, are refused by hyper, and the connection ends.
             let digits = value.strip_prefix(b":").unwrap_or(value).trim_ascii();
-            match number(digits, 10).filter(|_| !self.cut) {
+            match number(digits, 10).filter(|_| !self.is_long(line)) {
                 // Twice the same is one length to some and a list to others.
                 Some(length) if self.head.length.replace(length).is_some() => {
                     self.head.malformed.get_or_insert(Malformed::Framing);
@@ -212,13 +220,17 @@ impl Heads {
         }
     }
 
+    /// Whether a line, without its line end, is longer than what is kept of one that comes in parts.
+    fn is_long(&self, line: &[u8]) -> bool {
+        self.cut || line.len() + b"\r".len() > LINE_BYTES_MAX
+    }
+
     /// RFC 9112 §7.1. A line of more than [`LINE_BYTES_MAX`] bytes is none that an honest client sends.
     fn chunk_size(&mut self, line: &[u8]) -> State {
         let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
         let digits = line.iter().take_while(|byte| is_digit(byte)).count();
         let (size, extensions) = line.split_at(digits);
-        let is_plain = !self.cut
-            && line.len() <= LINE_BYTES_MAX
+        let is_plain = !self.is_long(line)
             && digits <= CHUNK_SIZE_DIGITS_MAX
             && (extensions.is_empty() || are_extensions(extensions));
         match number(size, 16).filter(|_| is_plain) {
@@ -380,6 +392,22 @@ mod tests {
     }
 
     #[test]
+    fn a_line_too_long_to_be_framing_is_refused_however_it_comes() {
+        for length in 200..300 {
+            let refused = (length >= LINE_BYTES_MAX).then_some(Malformed::Framing);
+            let next = "GET / HTTP/1.1\r\n\r\n";
+            let extension = format!("1;{}", "x".repeat(length - 2));
+            let chunked = format!(
+                "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{extension}\r\na\r\n0\r\n\r\n{next}"
+            );
+            assert_eq!(verdicts(&chunked, 2), [None, refused], "{length}");
+            let spaces = " ".repeat(length - "Content-Length:0".len());
+            let sized = format!("PUT / HTTP/1.1\r\nContent-Length:{spaces}0\r\n\r\n{next}");
+            assert_eq!(verdicts(&sized, 2), [refused; 2], "{length}");
+        }
+    }
+
+    #[test]
     fn long_lines_are_watched_to_their_end() {
         let long = "x".repeat(1000);
         let text = format!("GET /{long}#{long} HTTP/1.1\r\nX: {long}#\r\n\r\n");
@@ -388,6 +416,15 @@ mod tests {
         assert_eq!(verdicts(&text, 1), [Some(Malformed::Line)]);
         let text = format!("GET /{long} HTTP/1.1\r\nX: {long}\r\n\r\n");
         assert_eq!(verdicts(&text, 1), [None]);
+    }
+
+    #[test]
+    fn a_fragment_is_seen_wherever_in_a_long_line_it_begins() {
+        for before in LINE_BYTES_MAX - 10..LINE_BYTES_MAX + 10 {
+            let path = "x".repeat(before - "GET /".len());
+            let text = format!("GET /{path}#y HTTP/1.1\r\n\r\n");
+            assert_eq!(verdicts(&text, 1), [Some(Malformed::Target)], "{before}");
+        }
     }
 
     #[test]

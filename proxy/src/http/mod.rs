@@ -14,6 +14,9 @@ mod filters;
 mod forward;
 mod frames;
 mod framing;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod outgoing;
 mod patience;
 mod pipeline;

@@ -140,6 +140,7 @@ fn is_reg_name(host: &str) -> bool {
     !bytes.is_empty()
         && bytes.len() <= HOST_BYTES_MAX
         && !bytes.starts_with(b".")
+        && !bytes.ends_with(b".")
         && !bytes.windows(2).any(|pair| pair == b"..")
         && bytes
             .iter()
@@ -249,6 +250,7 @@ mod tests {
             &["[zz]"],
             &[".a.test"],
             &["a..test"],
+            &["a.test.."],
         ] {
             let outcome = target(Version::HTTP_11, "/", hosts);
             assert_eq!(outcome, Err(BAD_HOST), "{hosts:?}");

@@ -2,6 +2,9 @@
 
 mod admission;
 mod bind;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod listener;
 mod networks;
 mod proxy_protocol;

@@ -50,7 +50,7 @@ fn invalid(error: NoHeader) -> io::Error {
 }
 
 /// How much of the stream may be looked at, after `seen`.
-fn bytes_max(seen: &[u8]) -> usize {
+pub(super) fn bytes_max(seen: &[u8]) -> usize {
     if seen.starts_with(v2::PROTOCOL_PREFIX) {
         V2_BYTES_MAX
     } else {
@@ -59,7 +59,7 @@ fn bytes_max(seen: &[u8]) -> usize {
 }
 
 /// Length of the header that `seen` begins with; `None` while that cannot be said.
-fn length(seen: &[u8]) -> Result<Option<usize>, NoHeader> {
+pub(super) fn length(seen: &[u8]) -> Result<Option<usize>, NoHeader> {
     let begins = |prefix: &[u8]| {
         let common = prefix.len().min(seen.len());
         seen[..common] == prefix[..common]
@@ -85,7 +85,7 @@ fn length(seen: &[u8]) -> Result<Option<usize>, NoHeader> {
 }
 
 /// A whole header.
-fn parse(header: &[u8]) -> Result<Announced, NoHeader> {
+pub(super) fn parse(header: &[u8]) -> Result<Announced, NoHeader> {
     if header.starts_with(v2::PROTOCOL_PREFIX) {
         let header = v2::Header::try_from(header).map_err(|_malformed| NoHeader)?;
         return match (header.command, header.protocol) {

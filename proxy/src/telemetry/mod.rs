@@ -1,6 +1,9 @@
 //! Log and access log. A leaf: depends on nothing else in weir.
 
 mod access_log;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod log;
 
 pub use access_log::{AccessLog, Line, Text};

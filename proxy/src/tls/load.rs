@@ -139,7 +139,7 @@ impl Facts {
         self.out_of_time(now).into_iter().chain(oddities)
     }
 
-    fn out_of_time(&self, now: SystemTime) -> Option<String> {
+    pub(super) fn out_of_time(&self, now: SystemTime) -> Option<String> {
         if now > self.not_after {
             return Some(format!(
                 "the certificate expired on {}",
@@ -156,7 +156,7 @@ impl Facts {
 }
 
 /// Subject alternative names and facts. The common name is long obsolete (RFC 9525 §2).
-fn read_chain(
+pub(super) fn read_chain(
     path: &Path,
     chain: &[CertificateDer<'_>],
 ) -> Result<(Vec<String>, Facts), CertificateError> {

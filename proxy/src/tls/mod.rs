@@ -5,6 +5,9 @@ mod acceptor;
 mod certs;
 mod client;
 mod credentials;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod load;
 mod origin;
 mod pem;

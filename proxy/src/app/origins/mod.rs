@@ -18,6 +18,8 @@ use tokio::task::AbortHandle;
 use crate::balance::ServerSettings;
 use crate::http::Site;
 use crate::net::Resolver;
+#[cfg(feature = "fuzzing")]
+pub(super) use names::servers;
 
 /// Servers found by SRV records, by name; who uses them knows their scheme.
 pub(super) type Services = BTreeMap<String, Vec<ServerSettings>>;

@@ -78,7 +78,7 @@ fn publish(context: &Context, name: &str, servers: Vec<ServerSettings>) {
 
 /// The records of the lowest priority (RFC 2782: the others are for when these cannot be reached), with their weights
 /// brought into our range.
-fn servers(services: &[Service]) -> Vec<ServerSettings> {
+pub(in crate::app) fn servers(services: &[Service]) -> Vec<ServerSettings> {
     const WEIGHT_MAX: u32 = 256;
     let lowest = services.iter().map(|service| service.priority).min();
     let preferred = || services.iter().filter(|one| Some(one.priority) == lowest);

@@ -1,5 +1,7 @@
 //! Opens connections to origin servers: name, TCP, TLS, and the protocol that both sides speak.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod proxy_protocol;
 mod stream;
 

@@ -57,7 +57,7 @@ pub(in crate::http) async fn announce_local(
     stream.write_all(header).await
 }
 
-fn header(version: ProxyProtocol, ends: Ends) -> io::Result<Vec<u8>> {
+pub(super) fn header(version: ProxyProtocol, ends: Ends) -> io::Result<Vec<u8>> {
     let addresses = one_family(ends);
     match version {
         ProxyProtocol::Off => Ok(Vec::new()),

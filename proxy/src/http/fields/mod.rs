@@ -1,6 +1,8 @@
 //! Fields on their way through: which end here, which are added (RFC 9110 §7.6, RFC 7239).
 
 mod forwarded;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod identity;
 mod relocate;
 mod request;

@@ -37,7 +37,7 @@ pub(in crate::http) async fn authenticate(
 }
 
 /// `user:password` of the only `Authorization` field.
-fn credentials(fields: &HeaderMap) -> Option<String> {
+pub(super) fn credentials(fields: &HeaderMap) -> Option<String> {
     let mut lines = fields.get_all(AUTHORIZATION).iter();
     let line = lines.next()?.to_str().ok()?;
     if lines.next().is_some() || line.len() > FIELD_BYTES_MAX {

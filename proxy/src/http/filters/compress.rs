@@ -21,7 +21,7 @@ impl Coding {
     /// The first is taken when the client likes several alike.
     const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
 
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
             Self::Brotli => "br",

@@ -3,6 +3,8 @@
 mod act;
 mod basic;
 mod compress;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod limit;
 mod pages;
 mod passwords;

@@ -50,7 +50,7 @@ impl Passwords {
     }
 
     /// Refuses with the number of the line; 0 = the file as a whole.
-    fn parse(content: &str) -> Result<Self, (usize, &'static str)> {
+    pub(super) fn parse(content: &str) -> Result<Self, (usize, &'static str)> {
         let mut users = HashMap::new();
         let mut decoy = None;
         for (index, line) in content.lines().enumerate() {
@@ -81,7 +81,7 @@ impl Passwords {
 
 impl Hash {
     /// Checks form and cost: who logs in must not be able to take the host's memory.
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         if text.starts_with("$argon2") {
             let hash = PasswordHash::new(text).map_err(|_invalid| "not an argon2 hash")?;
             let params =

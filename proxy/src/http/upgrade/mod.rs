@@ -7,6 +7,8 @@
 //! - The origin's 101 must name the protocol that was asked for. Any other response is a response like all.
 //! - Tunnels are bounded in number over all workers, and end when nothing has moved for a while.
 
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod slots;
 mod tunnel;
 mod websocket;

@@ -2,6 +2,8 @@
 //! slow disk or terminal never slows a request. A full queue loses lines and counts them.
 
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzz;
 mod line;
 
 pub use line::{Line, Text};

@@ -1,0 +1,4 @@
+//! The target `target`.
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+weir_fuzz::target!("target");
