@@ -7,7 +7,7 @@ use weir_common::Outcome;
 use weir_ebpf::packet::{Packet as _, XdpFrame};
 use weir_ebpf::verdict::{Action, Decision, decide};
 
-use crate::kernel::Kernel;
+use crate::kernel::{Asked, Kernel};
 use crate::{maps, sample, stats};
 
 /// Judges one frame. `frags`: frames of several buffers (jumbo MTU, LRO) are welcome.
@@ -24,7 +24,7 @@ pub(crate) fn judge(context: &XdpContext) -> u32 {
         stats::count(Outcome::Passed, false, frame.frame_len());
         return XDP_PASS;
     };
-    let kernel = Kernel::new(context.ctx, settings, 0);
+    let kernel = Kernel::new(context.ctx, settings, Asked);
     let Decision {
         action,
         outcome,

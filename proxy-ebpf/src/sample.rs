@@ -19,7 +19,8 @@ pub(crate) fn write(context: *mut xdp_md, outcome: Outcome, spared: bool) {
 #[inline(never)]
 fn sample(context: *mut xdp_md, outcome: u32, spared: u32) -> u32 {
     let context = XdpContext::new(context);
-    let frame = XdpFrame::measured(&context);
+    let frame = XdpFrame::new(&context);
+    let frame_len = frame.frame_len();
     let Some(cpu) = maps::cpu() else {
         return 0;
     };
@@ -29,12 +30,12 @@ fn sample(context: *mut xdp_md, outcome: u32, spared: u32) -> u32 {
         maps::count_lost_sample();
         return 0;
     };
-    let head_len = frame.frame_len().min(HEAD_BYTES);
+    let head_len = frame_len.min(HEAD_BYTES);
     let sample = record.write(Sample {
         when_ns: maps::coarse_clock_ns(),
         skipped,
         slot: maps::slot(),
-        frame_len: frame.frame_len() as u32,
+        frame_len: frame_len as u32,
         head_len: head_len as u16,
         outcome: outcome as u8,
         spared: spared as u8,

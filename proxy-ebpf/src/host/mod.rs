@@ -1,6 +1,7 @@
 //! The world on the host: what the kernel's maps and sockets are to the XDP program, as plain collections. Unit tests judge
 //! with it, and the kernel ring holds the kernel against it. Nothing is lost, evicted or raced for here.
 
+mod frame;
 mod lists;
 mod sockets;
 mod table;
@@ -11,6 +12,7 @@ use std::collections::HashSet;
 use weir_common::source::sketch::CELLS;
 use weir_common::{CpuState, Entry, PrefixState, Pressure, ShieldSettings, SourceState, Totals};
 
+use self::frame::HostFrame;
 pub use self::lists::{List, Lists, Place, Prefix, Rule};
 pub use self::sockets::{Connection, Sockets};
 pub use self::table::Table;
@@ -19,6 +21,8 @@ use crate::parse::tcp::{MIN_HEADER, Segment};
 use crate::parse::{Ip, Upper, Version};
 use crate::shared::Shared;
 use crate::verdict::cookies::{Answer, Completes, Turned};
+use crate::verdict::inner;
+use crate::verdict::sanity::Sane;
 use crate::verdict::{Action, Decision, decide};
 use crate::world::World;
 
@@ -50,6 +54,8 @@ pub struct HostWorld {
     pub answers: RefCell<Vec<Answer>>,
     now_ns: Cell<u64>,
     frame_len: Cell<usize>,
+    /// What the program knows of it.
+    known_len: Cell<usize>,
     totals: Cell<Totals>,
     sketch: Vec<Cell<u32>>,
     asked_cells: RefCell<HashSet<u32>>,
@@ -72,6 +78,7 @@ impl Default for HostWorld {
             answers: RefCell::new(Vec::new()),
             now_ns: Cell::new(0),
             frame_len: Cell::new(0),
+            known_len: Cell::new(0),
             totals: Cell::new(Totals::ZERO),
             sketch: vec![Cell::new(0); CELLS as usize],
             asked_cells: RefCell::new(HashSet::new()),
@@ -92,6 +99,7 @@ impl HostWorld {
     pub fn judge(&self, frame: &[u8], settings: &ShieldSettings, now_ns: u64) -> Decision {
         self.now_ns.set(now_ns);
         self.frame_len.set(frame.len());
+        let frame = HostFrame::measured(frame, self.first_buffer.get(), &self.known_len);
         let decision = decide(&frame, self, settings);
         let spared = decision.action == Action::Spare;
         let mut totals = self.totals.get();
@@ -229,6 +237,14 @@ impl World for HostWorld {
     fn make_cookie(&self, ip: &Ip, segment: &Segment, _: u16) -> Option<u32> {
         (self.reaches(ip, segment) && self.sockets.is_for_listener(ip, segment))
             .then_some(self.sockets.cookie?)
+    }
+
+    /// The program looks inside with a frame whose length it asks for anew.
+    fn look_inside<P: Packet>(&self, packet: &P, settings: &ShieldSettings, outer: &Upper) -> Sane {
+        let known_len = self.known_len.replace(self.frame_len.get());
+        let inside = inner::check(packet, self, settings, outer);
+        self.known_len.set(known_len);
+        inside
     }
 
     fn is_linear(&self) -> bool {

@@ -18,7 +18,7 @@ use weir_ebpf::verdict::account::{self, Load};
 use weir_ebpf::verdict::lists::{self, Candidates};
 use weir_ebpf::verdict::{cookies, exempt, inner, sanity};
 
-use super::Kernel;
+use super::{Asked, Clock, Kernel, Once};
 
 /// `Listed` of an IPv4 source.
 #[inline(never)]
@@ -28,7 +28,7 @@ pub(crate) extern "C" fn weir_look_up4(settings: *const ShieldSettings, address:
     let Some(settings) = (unsafe { settings.as_ref() }) else {
         return 0;
     };
-    let kernel = kernel(settings, 0);
+    let kernel = kernel(settings, Asked);
     let candidates = lists::candidates4(&kernel, settings, address);
     lists::check4(&kernel, address, candidates) as u32
 }
@@ -46,7 +46,7 @@ pub(crate) extern "C" fn weir_search4(
         return 0;
     };
     let candidates = Candidates::from_bits(candidates);
-    lists::check4(&kernel(settings, 0), address, candidates) as u32
+    lists::check4(&kernel(settings, Asked), address, candidates) as u32
 }
 
 /// 1: a packet of a blocked source passes all the same.
@@ -61,7 +61,7 @@ pub(crate) extern "C" fn weir_is_spared(
     let (Some(settings), Some(ip)) = (unsafe { (settings.as_ref(), ip.as_ref()) }) else {
         return 0;
     };
-    let kernel = Kernel::new(context, settings, 0);
+    let kernel = Kernel::new(context, settings, Asked);
     let context = XdpContext::new(context);
     let frame = XdpFrame::new(&context);
     u32::from(exempt::from_block(&frame, &kernel, settings, ip))
@@ -79,7 +79,7 @@ pub(crate) extern "C" fn weir_look_up6(
     let Some(settings) = (unsafe { settings.as_ref() }) else {
         return 0;
     };
-    lists::check6(&kernel(settings, 0), settings, [head, tail]) as u32
+    lists::check6(&kernel(settings, Asked), settings, [head, tail]) as u32
 }
 
 /// Reads what IPv6 carries; 0 if it cannot be read.
@@ -116,7 +116,7 @@ pub(crate) extern "C" fn weir_look_inside(
     let (Some(settings), Some(outer)) = (unsafe { (settings.as_ref(), outer.as_ref()) }) else {
         return 0;
     };
-    let kernel = Kernel::new(context, settings, 0);
+    let kernel = Kernel::new(context, settings, Asked);
     let context = XdpContext::new(context);
     inner::check(&XdpFrame::new(&context), &kernel, settings, outer).to_bits()
 }
@@ -136,7 +136,7 @@ pub(crate) extern "C" fn weir_look_closer(
     else {
         return 0;
     };
-    let kernel = Kernel::new(context, settings, 0);
+    let kernel = Kernel::new(context, settings, Asked);
     let context = XdpContext::new(context);
     sanity::look_closer(&XdpFrame::new(&context), &kernel, settings, ip, upper).to_bits()
 }
@@ -156,7 +156,7 @@ pub(crate) extern "C" fn weir_account4(
     };
     let load = Load::from_bits(load);
     account::check(
-        &kernel(settings, now_ns),
+        &kernel(settings, Once::answered(now_ns)),
         settings,
         Source::V4(address),
         load,
@@ -180,7 +180,7 @@ pub(crate) extern "C" fn weir_account6(
     };
     let load = Load::from_bits(load);
     account::check(
-        &kernel(settings, now_ns),
+        &kernel(settings, Once::answered(now_ns)),
         settings,
         Source::V6([head, 0]),
         load,
@@ -189,7 +189,7 @@ pub(crate) extern "C" fn weir_account6(
     .to_bits()
 }
 
-/// `Check` of SYN cookies. `stage`: a `Stage` in the lowest eight bits, then the length of the frame.
+/// `Check` of SYN cookies. `stage`: a `Stage`.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn weir_cookie(
@@ -205,10 +205,10 @@ pub(crate) extern "C" fn weir_cookie(
     else {
         return 0;
     };
-    let kernel = Kernel::new(context, settings, 0).measured((stage >> 8) as usize);
+    let kernel = Kernel::new(context, settings, Once::new());
     let context = XdpContext::new(context);
     let frame = XdpFrame::new(&context);
-    let stage = cookies::Stage::from_bits(stage & 0xff);
+    let stage = cookies::Stage::from_bits(stage);
     cookies::check(&frame, &kernel, settings, (ip, upper), stage) as u32
 }
 
@@ -222,13 +222,18 @@ pub(crate) extern "C" fn weir_admit(
 ) -> u32 {
     // SAFETY: as in `weir_look_up6`.
     if let (Some(settings), Some(ip)) = unsafe { (settings.as_ref(), ip.as_ref()) } {
-        track::admit(&kernel(settings, now_ns), settings, ip.source(), now_ns);
+        track::admit(
+            &kernel(settings, Once::answered(now_ns)),
+            settings,
+            ip.source(),
+            now_ns,
+        );
     }
     0
 }
 
 /// For what concerns no packet.
 #[inline(always)]
-fn kernel(settings: &ShieldSettings, now_ns: u64) -> Kernel<'_> {
-    Kernel::new(core::ptr::null_mut(), settings, now_ns)
+fn kernel<C: Clock>(settings: &ShieldSettings, clock: C) -> Kernel<'_, C> {
+    Kernel::new(core::ptr::null_mut(), settings, clock)
 }

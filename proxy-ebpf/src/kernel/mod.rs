@@ -1,10 +1,9 @@
 //! The kernel, as the verdicts ask it: maps and socket look-ups of this packet's set of lists.
 
 mod answer;
+mod clock;
 mod functions;
 mod sockets;
-
-use core::cell::Cell;
 
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::programs::XdpContext;
@@ -20,46 +19,34 @@ use weir_ebpf::verdict::lists::{Candidates, Listed};
 use weir_ebpf::verdict::sanity::Sane;
 use weir_ebpf::world::World;
 
+pub(crate) use self::clock::{Asked, Clock, Once};
 use self::sockets::Ask;
 use crate::maps;
 
 /// The maps and sockets.
-pub(crate) struct Kernel<'a> {
+pub(crate) struct Kernel<'a, C> {
     /// Only for what concerns the packet itself; null where nothing does.
     pub(crate) context: *mut xdp_md,
     pub(crate) settings: &'a ShieldSettings,
-    /// The clock, once it was asked.
-    now_ns: Cell<u64>,
-    /// Length of the frame in bytes; 0: not asked for.
-    frame_len: usize,
+    clock: C,
 }
 
-impl<'a> Kernel<'a> {
-    /// `context`: null if no packet is concerned. `now_ns`: 0 if the clock was not asked yet.
+impl<'a, C: Clock> Kernel<'a, C> {
+    /// `context`: null if no packet is concerned.
     #[inline(always)]
-    pub(crate) fn new(context: *mut xdp_md, settings: &'a ShieldSettings, now_ns: u64) -> Self {
+    pub(crate) fn new(context: *mut xdp_md, settings: &'a ShieldSettings, clock: C) -> Self {
         Self {
             context,
             settings,
-            now_ns: Cell::new(now_ns),
-            frame_len: 0,
+            clock,
         }
-    }
-
-    /// The same, for a frame of known length.
-    #[inline(always)]
-    pub(crate) fn measured(self, frame_len: usize) -> Self {
-        Self { frame_len, ..self }
     }
 }
 
-impl World for Kernel<'_> {
+impl<C: Clock> World for Kernel<'_, C> {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
-        if self.now_ns.get() == 0 {
-            self.now_ns.set(maps::coarse_clock_ns());
-        }
-        self.now_ns.get()
+        self.clock.now_ns()
     }
 
     #[inline(always)]
@@ -173,7 +160,7 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn is_linear(&self) -> bool {
         let context = XdpContext::new(self.context);
-        XdpFrame::of_len(&context, self.frame_len).is_linear()
+        XdpFrame::new(&context).is_linear()
     }
 
     #[inline(always)]
@@ -262,7 +249,7 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn cookie<P: Packet>(
         &self,
-        packet: &P,
+        _packet: &P,
         settings: &ShieldSettings,
         (ip, upper): (&Ip, &Upper),
         stage: Stage,
@@ -272,12 +259,12 @@ impl World for Kernel<'_> {
             settings,
             ip,
             upper,
-            stage as u32 | (packet.frame_len() as u32) << 8,
+            stage as u32,
         ))
     }
 }
 
-impl Kernel<'_> {
+impl<C> Kernel<'_, C> {
     /// Set of lists in force.
     #[inline(always)]
     fn set(&self) -> u32 {

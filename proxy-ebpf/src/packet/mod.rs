@@ -17,6 +17,10 @@ pub const MAX_OFFSET: usize = 2047;
 /// Most bytes one load may ask for: a fixed IPv6 header.
 pub const MAX_LOAD: usize = 40;
 
+/// Bytes of a first buffer that drivers fill before they begin another. The length of a frame whose first buffer is shorter
+/// is not asked for without need: that takes a call.
+pub const SHORT: usize = 256;
+
 /// A frame from its Ethernet header on.
 pub trait Packet {
     /// Some bytes of it.
@@ -24,8 +28,16 @@ pub trait Packet {
     where
         Self: 'p;
 
-    /// Length of the frame in bytes, all its buffers together.
+    /// Length of the frame in bytes, all its buffers together. Of a frame whose first buffer is shorter than [`SHORT`] and
+    /// holds all that its headers claim, that buffer's: drivers fill the first buffer, or part headers from data in it, so
+    /// what may follow is padding.
     fn frame_len(&self) -> usize;
+
+    /// Whether the frame has at least `len` bytes.
+    #[inline(always)]
+    fn reaches(&self, len: usize) -> bool {
+        len <= self.frame_len()
+    }
 
     /// The `N` bytes at `at`, at most [`MAX_LOAD`], if they lie in the frame, whichever of its buffers that is, and `at` is at
     /// most [`MAX_OFFSET`]. To be read before the next load.

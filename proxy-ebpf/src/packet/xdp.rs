@@ -8,6 +8,7 @@
 )]
 
 use core::arch::asm;
+use core::cell::Cell;
 use core::marker::PhantomData;
 
 use aya_ebpf::bindings::xdp_md;
@@ -16,7 +17,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::XdpContext;
 
-use super::{Bytes, MAX_LOAD, MAX_OFFSET, Packet};
+use super::{Bytes, MAX_LOAD, MAX_OFFSET, Packet, SHORT};
 use crate::opaque::opaque;
 use crate::parse::{Link, tagged};
 use crate::verdict::cookies::Options;
@@ -24,8 +25,8 @@ use crate::verdict::cookies::Options;
 /// The frame an XDP program was called for.
 pub struct XdpFrame<'a> {
     context: &'a XdpContext,
-    /// 0: not asked for.
-    frame_len: usize,
+    /// What is known of its length, in bytes; 0: nothing.
+    frame_len: Cell<usize>,
 }
 
 /// Where helpers copy what does not lie in a frame's first buffer. On the stack, of 512 bytes, there is no room for it.
@@ -38,29 +39,36 @@ impl<'a> XdpFrame<'a> {
     pub fn new(context: &'a XdpContext) -> Self {
         Self {
             context,
-            frame_len: 0,
+            frame_len: Cell::new(0),
         }
     }
 
-    /// A frame whose length is asked for once, now.
+    /// A frame whose length is asked for once: now, or, if its first buffer is [`SHORT`], when a header claims more.
     #[inline(always)]
     pub fn measured(context: &'a XdpContext) -> Self {
-        let frame_len = Self::new(context).frame_len();
+        let frame = Self::new(context);
+        let first = frame.first_buffer_len();
+        let frame_len = if first < SHORT {
+            first
+        } else {
+            frame.ask_len()
+        };
         // SAFETY: the kernel hands no frame to XDP that is shorter than an Ethernet header.
         unsafe { core::hint::assert_unchecked(frame_len != 0) };
-        Self { context, frame_len }
-    }
-
-    /// A frame whose length is known; 0: it is not.
-    #[inline(always)]
-    pub fn of_len(context: &'a XdpContext, frame_len: usize) -> Self {
-        Self { context, frame_len }
+        frame.frame_len.set(frame_len);
+        frame
     }
 
     /// Whether all of it lies in the first buffer.
     #[inline(always)]
     pub fn is_linear(&self) -> bool {
-        self.first_buffer_len() == self.frame_len()
+        self.first_buffer_len() == self.ask_len()
+    }
+
+    #[inline(always)]
+    fn ask_len(&self) -> usize {
+        // SAFETY: the helper takes any XDP context and only reads it.
+        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as usize }
     }
 
     /// Length of the first buffer in bytes.
@@ -118,7 +126,7 @@ impl<'a> XdpFrame<'a> {
     #[inline(always)]
     fn load_beyond<const N: usize>(&self, at: usize) -> Option<XdpBytes<'_, N>> {
         const { assert!(N <= MAX_LOAD) };
-        if self.frame_len() == self.first_buffer_len() || at > MAX_OFFSET {
+        if self.is_linear() || at > MAX_OFFSET {
             return None;
         }
         let bytes = BEYOND.get_ptr_mut(0)?;
@@ -137,11 +145,20 @@ impl Packet for XdpFrame<'_> {
 
     #[inline(always)]
     fn frame_len(&self) -> usize {
-        if self.frame_len != 0 {
-            return self.frame_len;
+        match self.frame_len.get() {
+            0 => self.ask_len(),
+            known => known,
         }
-        // SAFETY: the helper takes any XDP context and only reads it.
-        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn reaches(&self, len: usize) -> bool {
+        if len <= self.frame_len.get() {
+            return true;
+        }
+        let frame_len = self.ask_len();
+        self.frame_len.set(frame_len);
+        len <= frame_len
     }
 
     #[inline(always)]

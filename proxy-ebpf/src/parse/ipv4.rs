@@ -25,7 +25,7 @@ pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Frame {
     let malformed = Frame::Malformed(Some(Source::V4(source)));
     let header_len = usize::from(version & 0x0f) * 4;
     let total_len = header.be16::<2>();
-    let span = Span::of(link.at, link.at + header_len, total_len, packet.frame_len());
+    let span = Span::of(packet, link.at, link.at + header_len, total_len);
     let (Some(span), MIN_HEADER..) = (span, header_len) else {
         return malformed;
     };

@@ -26,7 +26,7 @@ pub(super) fn parse<P: Packet>(packet: &P, link: Link) -> Frame {
     let source = [header.be64::<8>(), header.be64::<16>()];
     let payload_len = header.be16::<4>();
     let payload_at = link.at + HEADER;
-    let Some(span) = Span::of(payload_at, payload_at, payload_len, packet.frame_len()) else {
+    let Some(span) = Span::of(packet, payload_at, payload_at, payload_len) else {
         return Frame::Malformed(Some(Source::V6(source)));
     };
     Frame::Ip(Ip {

@@ -421,13 +421,13 @@ impl Span {
     /// A length of 0 is what Linux writes into a packet that its receive offload has made longer than the 16-bit field can
     /// say (BIG TCP); generic mode sees such frames, no wire carries one. They end where the frame does.
     #[inline(always)]
-    fn of(start: usize, at: usize, claimed: u16, frame_len: usize) -> Option<Self> {
-        let end = if claimed == 0 && frame_len > start + 0xffff {
-            frame_len
+    fn of<P: Packet>(packet: &P, start: usize, at: usize, claimed: u16) -> Option<Self> {
+        let end = if claimed == 0 && packet.reaches(start + 0x1_0000) {
+            packet.frame_len()
         } else {
             start + usize::from(claimed)
         };
-        (at <= end && end <= frame_len).then_some(Self {
+        (at <= end && packet.reaches(end)).then_some(Self {
             at: at as u32,
             end: end as u32,
         })

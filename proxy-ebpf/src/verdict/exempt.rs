@@ -73,9 +73,6 @@ pub fn from_block<P: Packet, W: World>(
     settings: &ShieldSettings,
     ip: &Ip,
 ) -> bool {
-    if !may_be_spared(packet, settings, ip) {
-        return false;
-    }
     let mut upper = Upper::unread();
     if !read(packet, world, ip, &mut upper) {
         return false;
@@ -90,10 +87,10 @@ pub fn from_block<P: Packet, W: World>(
     }
 }
 
-/// Whether [`from_block`] could say so. Most of a flood of blocked sources ends here, with the rest of its headers not
+/// Whether [`from_block`], which is asked next, could say so. Most of a flood of blocked sources ends here, with the rest of its headers not
 /// read; what is no TCP header after all is found when they are.
 #[inline(always)]
-fn may_be_spared<P: Packet>(packet: &P, settings: &ShieldSettings, ip: &Ip) -> bool {
+pub(super) fn may_be_spared<P: Packet>(packet: &P, settings: &ShieldSettings, ip: &Ip) -> bool {
     match ip.protocol() {
         TCP => packet.load::<MIN_HEADER>(ip.next_at()).is_some_and(|head| {
             may_continue(head.byte::<13>()) && is_failsafe(settings, head.be16::<2>())

@@ -18,7 +18,7 @@ mod tests;
 
 use weir_common::{Outcome, Policy, ShieldSettings, Source};
 
-use self::lists::Listed;
+use self::lists::{Glance, Listed};
 use crate::packet::Packet;
 use crate::parse::{self, Ethertype, Frame, Ip, Upper, Version};
 use crate::track;
@@ -139,7 +139,7 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
         let blocked = listed == Listed::Blocked;
         let allowed = listed != Listed::No;
         let ip = match ip {
-            Some(ip) if !blocked || self.world.is_spared(self.packet, self.settings, ip) => ip,
+            Some(ip) if !blocked || self.is_spared(ip) => ip,
             None if !blocked => return Ok(self.cut(allowed)?),
             _ => return Err(Stop::Drop(Outcome::Blocked)),
         };
@@ -232,16 +232,26 @@ impl<P: Packet, W: World> Judge<'_, P, W> {
         match source {
             Source::V4(address) => {
                 let candidates = lists::candidates4(self.world, self.settings, address);
-                if candidates.is_empty() {
-                    return Listed::No;
+                match lists::glance4(self.world, address, candidates) {
+                    Glance::Blocked => Listed::Blocked,
+                    Glance::Open(candidates) if candidates.is_empty() => Listed::No,
+                    Glance::Open(candidates) => {
+                        self.world.search4(self.settings, address, candidates)
+                    }
                 }
-                self.world.search4(self.settings, address, candidates)
             }
             Source::V6(address) if lists::may_have6(self.settings) => {
                 self.world.look_up6(self.settings, address)
             }
             Source::V6(_) => Listed::No,
         }
+    }
+
+    /// Whether a packet of a blocked source passes all the same. Hardly any may, and the others need no call.
+    #[inline(always)]
+    fn is_spared(&self, ip: &Ip) -> bool {
+        exempt::may_be_spared(self.packet, self.settings, ip)
+            && self.world.is_spared(self.packet, self.settings, ip)
     }
 
     /// Sanity checks, and whether the packet is a QUIC Initial.

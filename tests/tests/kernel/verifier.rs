@@ -36,11 +36,12 @@ fn the_verifier_accepts_the_program_far_below_its_limit_and_walks_no_more_than_r
     );
 }
 
-/// Half of what any kernel since 5.2 walks before it gives up (`BPF_COMPLEXITY_LIMIT_INSNS`): kernels prune differently.
-const INSTRUCTIONS_MAX: u32 = 500_000;
+/// Three fifths of what any kernel since 5.2 walks before it gives up (`BPF_COMPLEXITY_LIMIT_INSNS`): kernels prune
+/// differently, and 6.1 walks twice as many as 6.18.
+const INSTRUCTIONS_MAX: u32 = 600_000;
 /// What the verifier of [`RECORDED_ON`] walked. `cargo xtask test kernel -- verifier --nocapture` prints the present
 /// number; write it here after a change that is worth it.
-const RECORDED: u32 = 296_214;
+const RECORDED: u32 = 257_916;
 /// Beginning of the release that [`RECORDED`] is of.
 const RECORDED_ON: &str = "6.18.";
 /// Growth that nobody has to explain, in percent.
