@@ -14,18 +14,18 @@ use crate::{exec, host, kernels, step};
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
 /// Programs that build, tests and demo call, and Debian's package for each.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 3] = [
     ("cc", "gcc libc6-dev"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
-    ("slowhttptest", "slowhttptest"),
 ];
 
 /// The same for what only the net ring calls; see [`peers`](crate::peers) for its daemons.
-const NET_PROGRAMS: [(&str, &str); 3] = [
+const NET_PROGRAMS: [(&str, &str); 4] = [
     ("curl", "curl"),
     ("nghttp", "nghttp2-client"),
     ("h2load", "nghttp2-client"),
+    ("slowhttptest", "slowhttptest"),
 ];
 
 /// The same for what only benches call.
