@@ -14,11 +14,11 @@ use weir_ebpf::verdict::cookies::{Answer, Options, Turned};
 
 use crate::maps;
 
-/// Rewrites the frame, which is linear.
+/// Rewrites the frame, which is linear. `told`: the settings, and the clock that timestamps are made of.
 #[inline(always)]
 pub(crate) fn write(
     context: *mut xdp_md,
-    settings: &ShieldSettings,
+    told: (&ShieldSettings, u64),
     ip: &Ip,
     upper: &Upper,
     answer: &Answer,
@@ -27,14 +27,14 @@ pub(crate) fn write(
     let Transport::Tcp(segment) = upper.transport() else {
         return Turned::Not;
     };
-    let full = settings.cookies.options & Cookies::TIMESTAMPS != 0
+    let full = told.0.cookies.options & Cookies::TIMESTAMPS != 0
         && answer.options.flags & Options::TIMESTAMPS != 0;
     let words = if full { FULL } else { MSS_ONLY };
     let frame = XdpFrame::new(&context);
     if !frame.resize(segment.at + MIN_HEADER + 4 * words) {
         return Turned::Not;
     }
-    if turn(&frame, settings, (ip, &segment), answer, full) {
+    if turn(&frame, told, (ip, &segment), answer, full) {
         Turned::Whole
     } else {
         Turned::Partly
@@ -45,7 +45,7 @@ pub(crate) fn write(
 #[inline(always)]
 fn turn(
     frame: &XdpFrame<'_>,
-    settings: &ShieldSettings,
+    told: (&ShieldSettings, u64),
     (ip, segment): (&Ip, &Segment),
     answer: &Answer,
     full: bool,
@@ -63,7 +63,7 @@ fn turn(
     };
     let mss = own_mss(ip.version());
     if full {
-        let (options, ecn) = full_options(settings, &answer.options, mss);
+        let (options, ecn) = full_options(told, &answer.options, mss);
         write_tcp::<FULL>(frame, segment, answer.cookie, ecn, options, addresses)
     } else {
         let options = [0x0204_0000 | u32::from(mss)];
@@ -166,7 +166,11 @@ fn write_tcp<const W: usize>(
 
 /// MSS, SACK permitted, timestamps, window scale; and the ECN flag of the answer.
 #[inline(always)]
-fn full_options(settings: &ShieldSettings, options: &Options, mss: u16) -> ([u32; FULL], u8) {
+fn full_options(
+    (settings, now_ns): (&ShieldSettings, u64),
+    options: &Options,
+    mss: u16,
+) -> ([u32; FULL], u8) {
     let Options {
         timestamp,
         window_scale,
@@ -186,7 +190,7 @@ fn full_options(settings: &ShieldSettings, options: &Options, mss: u16) -> ([u32
     let options = [
         0x0204_0000 | u32::from(mss),
         if sack { 0x0402_080a } else { 0x0101_080a },
-        encode(maps::coarse_clock_ns(), facts),
+        encode(now_ns, facts),
         timestamp,
         scale,
     ];

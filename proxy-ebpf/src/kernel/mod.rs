@@ -165,7 +165,8 @@ impl<C: Clock> World for Kernel<'_, C> {
 
     #[inline(always)]
     fn answer(&self, ip: &Ip, upper: &Upper, answer: &Answer) -> Turned {
-        answer::write(self.context, self.settings, ip, upper, answer)
+        let told = (self.settings, self.now_ns());
+        answer::write(self.context, told, ip, upper, answer)
     }
 
     #[inline(always)]
