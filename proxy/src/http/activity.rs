@@ -98,6 +98,12 @@ impl Activity {
         }
     }
 
+    /// How long the head that has not come to its end has been coming.
+    pub(super) fn head_took(&self, now: Instant) -> Duration {
+        let since = self.head_since.get();
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     pub(super) fn request_began(&self, now: Instant) {
         self.head_since.set(None);
         self.requests.set(self.requests.get() + 1);
@@ -167,7 +173,9 @@ impl Activity {
             if !self.streams.borrow_mut().is_any_overdue(timeout, now) {
                 return Verdict::Wait(self.deadline(limits, ending));
             }
-            let moves = now < self.progress.get() + timeout;
+            // Tunnels, uploads and quiet streams move, too, or may be quiet: only what waits for the client does neither.
+            let moves = now < self.progress.get() + timeout
+                || self.in_flight.get() > self.streams.borrow().owing();
             return Verdict::Now(if moves { Due::Stalled } else { Due::Unread });
         }
         match self.deadline(limits, ending) {
@@ -290,7 +298,27 @@ mod tests {
         assert_eq!(stalled, [stands]);
         assert_eq!(case.verdict(40), Verdict::Wait(Some(case.at(69))));
         case.activity.stream_ended(stream);
+        case.activity.request_ended(case.at(40));
         assert_eq!(case.verdict(69), Verdict::Now(Due::Unread));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_stands_ends_alone_beside_one_that_waits_for_no_client() {
+        let case = Case::new(Http::Two);
+        let stands = task().await;
+        // A tunnel, an upload or a stream whose origin is quiet: it never says that content waits.
+        case.activity.request_began(case.at(0));
+        case.activity.request_began(case.at(0));
+        let stream = case.activity.stream_began(stands);
+        case.activity.client_owes(stream, case.at(10));
+        assert_eq!(case.verdict(40), Verdict::Now(Due::Stalled));
+        assert_eq!(
+            case.activity.take_stalled(&case.limits, case.at(40)),
+            [stands]
+        );
+        case.activity.stream_ended(stream);
+        case.activity.request_ended(case.at(40));
+        assert_eq!(case.verdict(10_000), Verdict::Wait(None));
     }
 
     /// A task's number.

@@ -46,6 +46,8 @@ pub(super) struct Connection {
     tunnel: RefCell<Option<Tunnel>>,
     /// It has: what comes in is no HTTP.
     handed_over: Cell<bool>,
+    /// Its client took nothing, or flooded: what is left to send is not to wait in the kernel.
+    is_to_be_reset: Cell<bool>,
 }
 
 /// A name in SNI and what it got.
@@ -129,6 +131,7 @@ impl Connection {
             watched,
             tunnel: RefCell::default(),
             handed_over: Cell::new(false),
+            is_to_be_reset: Cell::new(false),
         }
     }
 
@@ -142,6 +145,11 @@ impl Connection {
             Watched::Heads(_) => None,
             Watched::Frames(frames) => frames.borrow().flood(),
         }
+    }
+
+    /// Closed from now on, it is reset.
+    pub(super) fn reset_on_close(&self) {
+        self.is_to_be_reset.set(true);
     }
 
     /// Whether a request on HTTP/1 was answered before all of it was read: closing now would reset the connection, and the
@@ -161,9 +169,13 @@ impl Connection {
     /// Resets the streams of which the client takes nothing.
     fn reset_stalled(&self) {
         let limits = &self.settings.limits;
-        for task in self.activity.take_stalled(limits, clock::now()) {
-            tasks::abort(task);
+        let stalled = self.activity.take_stalled(limits, clock::now());
+        if !stalled.is_empty() {
+            // Once, however many a page has.
             self.offend(Offence::SlowRequest);
+        }
+        for task in stalled {
+            tasks::abort(task);
             tracing::debug!(client = %self.source, "stream reset: its client takes nothing");
         }
     }
@@ -257,6 +269,10 @@ impl Observe for Rc<Connection> {
         if let Watched::Frames(frames) = &self.watched {
             frames.borrow_mut().sent(bytes);
         }
+    }
+
+    fn is_to_be_reset(&self) -> bool {
+        self.is_to_be_reset.get()
     }
 }
 

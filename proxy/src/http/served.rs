@@ -142,19 +142,23 @@ impl Drop for Served {
 }
 
 /// A head that could not be read, or did not come to its end in time, was answered with `status` without being a request: it
-/// is counted, told to detection and logged all the same.
-pub(super) fn unread(connection: &Connection, status: StatusCode) {
+/// is counted, told to detection and logged all the same. `None`: nothing could be answered.
+pub(super) fn unread(connection: &Connection, status: Option<StatusCode>) {
     let worker = &connection.worker;
-    worker.count(status);
-    let event = Event::Response {
-        path: "",
-        status: status.as_u16(),
-    };
-    connection.tell(connection.source, &event);
+    if let Some(status) = status {
+        worker.count(status);
+        let event = Event::Response {
+            path: "",
+            status: status.as_u16(),
+        };
+        connection.tell(connection.source, &event);
+    }
     if worker.access.is_enabled() {
-        let mut line = Line::new(clock::wall(), connection.source, "1.1");
-        line.status = Some(status.as_u16());
-        line.complete = true;
+        let took = connection.activity.head_took(clock::now());
+        let mut line = Line::new(clock::wall() - took, connection.source, "1.1");
+        line.duration = took;
+        line.status = status.map(|status| status.as_u16());
+        line.complete = status.is_some();
         line.error = Some("http_request_error");
         for unknown in [Text::Method, Text::Target, Text::RequestId] {
             line.set(unknown, &["-"]);

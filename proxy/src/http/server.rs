@@ -29,7 +29,7 @@ use super::worker::{Worker, add};
 use crate::clock;
 use crate::detect::{Event, Offence};
 use crate::net::{
-    Announced, ClientStream, HttpVersions, ListenSettings, Permit, Refused, Socket, Transport,
+    Announced, ClientStream, Cut, HttpVersions, ListenSettings, Permit, Refused, Socket, Transport,
     announced,
 };
 use crate::tls::{Acceptor, ClientOffer, Credentials, Identity};
@@ -286,7 +286,11 @@ impl Listener {
                 // Boxed: a stream passes through several hands before it is a task, and each would copy kilobytes.
                 let service = service_fn(move |request| Box::pin(respond(request)));
                 let mut serving = self.http2.serve_connection(io, service);
-                drive(Pin::new(&mut serving), &connection).await
+                let end = drive(Pin::new(&mut serving), &connection).await;
+                if matches!(end, End::Unread | End::Flood(_)) {
+                    connection.reset_on_close();
+                }
+                end
             }
         };
         note(&end, &connection);
@@ -374,7 +378,11 @@ async fn finish_http1<S: Socket>(
 ) {
     match end {
         // In the middle of the last response a refusal would be taken for a part of it.
-        End::SlowHead if !stream.is_blocked() => refuse_slow_head(stream).await,
+        End::SlowHead if !stream.is_blocked() => {
+            served::unread(connection, Some(StatusCode::REQUEST_TIMEOUT));
+            refuse_slow_head(stream).await;
+        }
+        End::SlowHead => served::unread(connection, None),
         // A response broke off. To an HTTP/1.0 client the end of the connection is the end of the content (RFC 9112
         // §6.3), so that must not look like an orderly one.
         End::Done(Err(error)) if error.is_user() => stream.get_ref().reset_on_close(),
@@ -392,9 +400,12 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
         let mut unread = [0; 4096];
         let mut left = LINGER_BYTES_MAX;
         while left > 0 {
-            match stream.read(&mut unread).await? {
-                0 => break,
-                bytes => left = left.saturating_sub(bytes),
+            match stream.read(&mut unread).await {
+                Ok(0) => break,
+                Ok(bytes) => left = left.saturating_sub(bytes),
+                // Said once, if nobody has read as far.
+                Err(error) if Cut::is(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         io::Result::Ok(())
@@ -434,9 +445,6 @@ fn note(end: &End, connection: &Connection) {
             tracing::debug!(client = %connection.source, ?flood, "connection closed");
         }
         End::SlowHead | End::Overdue | End::Unread => {
-            if matches!(end, End::SlowHead) {
-                served::unread(connection, StatusCode::REQUEST_TIMEOUT);
-            }
             if !matches!(end, End::Overdue) {
                 connection.offend(Offence::SlowRequest);
             }
@@ -445,12 +453,15 @@ fn note(end: &End, connection: &Connection) {
     }
 }
 
-/// What hyper told a client whose head it could not parse.
-fn answered_by_hyper(error: &hyper::Error) -> StatusCode {
+/// What hyper told a client whose head it could not parse, if anything.
+fn answered_by_hyper(error: &hyper::Error) -> Option<StatusCode> {
+    if error.is_parse_version_h2() {
+        return None;
+    }
     match (error.is_parse_too_large(), error.to_string().as_str()) {
-        (true, "URI too long") => StatusCode::URI_TOO_LONG,
-        (true, _) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        (false, _) => StatusCode::BAD_REQUEST,
+        (true, "URI too long") => Some(StatusCode::URI_TOO_LONG),
+        (true, _) => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        (false, _) => Some(StatusCode::BAD_REQUEST),
     }
 }
 

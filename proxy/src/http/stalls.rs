@@ -67,6 +67,11 @@ impl<K: Copy> Stalls<K> {
         }
     }
 
+    /// Streams that wait.
+    pub(super) fn owing(&self) -> usize {
+        self.owing
+    }
+
     /// When a stream may be overdue, if each may wait for `timeout`; `None`: as things stand, never. Streams take turns on
     /// the connection, so many of them may wait longer.
     pub(super) fn deadline(&self, timeout: Duration) -> Option<Instant> {

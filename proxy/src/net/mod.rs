@@ -19,7 +19,7 @@ pub use networks::Networks;
 pub(crate) use proxy_protocol::{Announced, announced};
 pub use resolve::{Found, LookupError, Resolver, Service};
 pub(crate) use stall::Stall;
-pub(crate) use stream::{ClientStream, Observe, Socket};
+pub(crate) use stream::{ClientStream, Cut, Observe, Socket};
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

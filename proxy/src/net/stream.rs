@@ -21,7 +21,33 @@ pub(crate) trait Observe {
 
     /// `bytes` went to the client.
     fn sent(&self, bytes: usize);
+
+    /// Whether the stream, when it is dropped, is to be reset: what the client has not taken is not to wait in the kernel.
+    fn is_to_be_reset(&self) -> bool;
 }
+
+/// The observer found fault with what came in.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+impl Cut {
+    fn error() -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, Self)
+    }
+
+    /// Whether this is what `error` says.
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("what came in is not plain")
+    }
+}
+
+impl std::error::Error for Cut {}
 
 /// A client's socket, under TLS or bare.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
@@ -43,7 +69,7 @@ impl Socket for TlsStream<TcpStream> {
 }
 
 /// A client's stream, TLS or not.
-pub(crate) struct ClientStream<S, O> {
+pub(crate) struct ClientStream<S: Socket, O: Observe> {
     inner: S,
     read_ahead: Bytes,
     observer: O,
@@ -53,7 +79,7 @@ pub(crate) struct ClientStream<S, O> {
     unread: Stall,
 }
 
-impl<S, O: Observe> ClientStream<S, O> {
+impl<S: Socket, O: Observe> ClientStream<S, O> {
     /// `read_ahead` was already read from `inner`. A write that waits longer than `write_timeout` fails with
     /// [`io::ErrorKind::TimedOut`].
     pub(crate) fn new(inner: S, read_ahead: Bytes, observer: O, write_timeout: Duration) -> Self {
@@ -71,7 +97,7 @@ impl<S, O: Observe> ClientStream<S, O> {
         self.read_ahead = if self.read_ahead.is_empty() {
             bytes
         } else {
-            [bytes, self.read_ahead].concat().into()
+            [&bytes[..], &self.read_ahead].concat().into()
         };
         self
     }
@@ -117,7 +143,15 @@ impl<S: Socket, O: Observe> ClientStream<S, O> {
     }
 }
 
-impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> {
+impl<S: Socket, O: Observe> Drop for ClientStream<S, O> {
+    fn drop(&mut self) {
+        if self.observer.is_to_be_reset() {
+            self.inner.reset_on_close();
+        }
+    }
+}
+
+impl<S: Socket, O: Observe + Unpin> AsyncRead for ClientStream<S, O> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -125,7 +159,7 @@ impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> 
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if std::mem::take(&mut this.is_cut) {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            return Poll::Ready(Err(Cut::error()));
         }
         let before = buffer.filled().len();
         if this.read_ahead.is_empty() {
@@ -141,7 +175,7 @@ impl<S: AsyncRead + Unpin, O: Observe + Unpin> AsyncRead for ClientStream<S, O> 
             buffer.set_filled(before + kept);
             if kept == 0 {
                 // An empty read would be the end of the stream.
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                return Poll::Ready(Err(Cut::error()));
             }
             this.is_cut = true;
         }

@@ -51,7 +51,7 @@ fn requests_that_hang_end_at_their_timeout_and_hurt_nobody_else() {
     });
     let weir = Setup::to(&[origin.address])
         .with(|setup| {
-            setup.timeouts.response = Duration::from_secs(1);
+            setup.timeouts.response = Duration::from_secs(5);
             setup.timeouts.idle = Duration::from_millis(200);
         })
         .start();

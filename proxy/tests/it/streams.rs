@@ -8,9 +8,9 @@ use crate::origin::{Origin, Then};
 use crate::weir::{Setup, Weir};
 
 /// Longer than an origin on a slow machine takes for a head.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(2);
 /// Longer than what is short, so that it would have run out. On a slow machine it only gets longer.
-const QUIET: Duration = Duration::from_secs(3);
+const QUIET: Duration = Duration::from_secs(5);
 
 /// An origin that is quiet in the middle of content of this type.
 fn pausing(content_type: &'static str) -> Origin {

@@ -79,7 +79,7 @@ fn an_upload_that_nobody_takes_ends_with_its_client() {
 
 #[test]
 fn an_upload_that_nobody_takes_ends_some_time_after_its_response() {
-    let (origin, weir) = weir(false, Duration::from_millis(500));
+    let (origin, weir) = weir(false, Duration::from_secs(3));
     run(async {
         let stream = TcpStream::connect(weir.address).await.unwrap();
         let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();

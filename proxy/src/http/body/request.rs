@@ -18,7 +18,7 @@ use crate::clock;
 use crate::http::fault::{Fault, Malformed};
 use crate::http::fields;
 use crate::http::pool::h2::Stream;
-use crate::net::{ClientLimits, Stall};
+use crate::net::{ClientLimits, Cut, Stall};
 
 /// Request content: the client's, within its limits. An error in it aborts the exchange with the origin, so that the
 /// origin never takes a part for the whole.
@@ -393,18 +393,19 @@ impl Body for RequestBody {
     }
 }
 
-/// HTTP/2 sends the reason on (RFC 9113 §8.1); HTTP/1.1 can only close.
-/// What of a client's content could not be read: the decoder of chunks and whoever watches them say that it is invalid.
+/// What of a client's content could not be read: the decoder of chunks and whoever watches them say that it is invalid. So
+/// does TLS of a broken record, which says nothing about content.
 fn fault_of(error: &hyper::Error) -> Fault {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    match io.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+    match io {
+        Some(io) if io.kind() == io::ErrorKind::InvalidInput || Cut::is(io) => {
             Fault::BadRequest(Malformed::Chunks)
         }
         _ => Fault::ContentIncomplete,
     }
 }
 
+/// HTTP/2 sends the reason on (RFC 9113 §8.1); HTTP/1.1 can only close.
 fn cancelled() -> BoxError {
     Box::new(h2::Error::from(h2::Reason::CANCEL))
 }

@@ -45,6 +45,8 @@ pub(in crate::http) struct Stream {
     shared: Rc<Shared>,
     /// Sends the content, if that takes longer than the head.
     upload: RefCell<Option<AbortHandle>>,
+    /// Watches it after the exchange has ended.
+    following: RefCell<Option<AbortHandle>>,
     /// Nobody wants the content sent any more.
     abandoned: Cell<bool>,
     /// Changes whenever hyper asks for content.
@@ -98,6 +100,7 @@ impl Shared {
         let stream = Rc::new(Stream {
             shared: Rc::clone(self),
             upload: RefCell::default(),
+            following: RefCell::default(),
             abandoned: Cell::new(false),
             asked: Cell::new(0),
         });
@@ -156,8 +159,9 @@ impl Loan {
         self.is_whole = true;
         let rest = Rc::downgrade(&self.stream);
         drop(self);
-        if rest.strong_count() > 0 {
-            tokio::task::spawn_local(follow(rest, timeout));
+        if let Some(stream) = rest.upgrade() {
+            let following = tokio::task::spawn_local(follow(rest, timeout));
+            stream.following.replace(Some(following.abort_handle()));
         }
     }
 }
@@ -203,6 +207,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.abort();
+        }
         let shared = &self.shared;
         shared.streams.set(shared.streams.get() - 1);
         shared.idle_since.set(clock::now());

@@ -228,6 +228,7 @@ impl Pool {
             }
             return None;
         }
+        self.lack_no_more(server);
         Some(Open {
             server: server.clone(),
             pool: Rc::clone(self),
@@ -303,18 +304,24 @@ impl Pool {
     }
 }
 
-/// Runs while there is anything to close, so that an idle worker sleeps.
-async fn reap(pool: Rc<Pool>) {
+/// Gives way to other workers whenever they ask, at most every [`GIVE_WAY_INTERVAL`]. Never ends.
+async fn spare(pool: &Pool) {
     loop {
         let lacking = pool.lacking();
         pool.give_way();
-        let Some(next) = pool.expire(clock::now()) else {
-            break;
-        };
+        lacking.await;
+        tokio::time::sleep(GIVE_WAY_INTERVAL).await;
+    }
+}
+
+/// Runs while there is anything to close, so that an idle worker sleeps.
+async fn reap(pool: Rc<Pool>) {
+    while let Some(next) = pool.expire(clock::now()) {
         let soonest = clock::now() + REAP_INTERVAL_MIN;
+        let next = tokio::time::sleep_until(next.max(soonest).into());
         tokio::select! {
-            () = tokio::time::sleep_until(next.max(soonest).into()) => {}
-            () = lacking => {}
+            () = next => {}
+            () = spare(&pool) => {}
         }
     }
     pool.reaping.set(false);
@@ -451,6 +458,8 @@ const IDLE_MAX: usize = 64;
 const RECENT: Duration = Duration::from_secs(1);
 /// Bounds the reaper's work when connections expire one after the other.
 const REAP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// However many workers lack connections, this one looks for one to spare no more often.
+const GIVE_WAY_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,16 @@ impl Pool {
         }
     }
 
+    /// There may be one more connection to `server`: nobody is to close another for this worker.
+    pub(super) fn lack_no_more(&self, server: &Server) {
+        let wanted = &server.origin().wanted;
+        let number = self.number();
+        if wanted.load(Ordering::Relaxed) == number {
+            // If somebody else wants one by now, that stays.
+            let _ = wanted.compare_exchange(number, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     /// Unlike any other pool's, and never 0.
     fn number(&self) -> usize {
         std::ptr::from_ref(self).addr()

@@ -193,8 +193,8 @@ impl Writer {
     }
 }
 
-/// Lines that may wait for the writer. A line is at most about 10 KiB (its texts are cut by whoever makes it), so
-/// 80 MiB if every one of them is an attacker's.
+/// Lines that may wait for the writer. A line's texts are cut to 2 KiB each and lie in one buffer of at most 16 KiB, so
+/// 130 MiB wait if every one of them is an attacker's.
 const LINES_MAX: usize = 8192;
 const BUFFER_BYTES: usize = 64 << 10;
 /// How long a line may wait for others to be written with. The queue holds what 1.6 million requests a second make of it.

@@ -202,9 +202,9 @@ async fn settle(mut done: impl FnMut() -> bool) -> Result<()> {
 fn a_quiet_call_outlives_the_limits_of_requests_and_a_reload_in_the_middle_of_it() -> Test {
     let lab = Lab::new()?;
     let service = Service::start(&lab, Transport::Cleartext, None)?;
-    let short = "timeouts = { response = \"2s\" }\n";
+    let short = "timeouts = { response = \"4s\" }\n";
     let mut config = config(&lab, Transport::Cleartext, short);
-    config.limits += "body_timeout = \"2s\"\nmin_body_rate = 1_000_000\nidle_timeout = \"2s\"\n";
+    config.limits += "body_timeout = \"4s\"\nmin_body_rate = 1_000_000\nidle_timeout = \"4s\"\n";
     let weir = Weir::start(&lab, &config)?;
     with_caller(&lab, async |mut caller| {
         let method = "/weir.Calls/Watch";
@@ -213,7 +213,7 @@ fn a_quiet_call_outlives_the_limits_of_requests_and_a_reload_in_the_middle_of_it
         let (questions, messages) = questions();
         let mut answers = caller.streaming("/weir.Calls/Chat", messages).await?;
         exchange(&questions, &mut answers, "before").await?;
-        tokio::time::sleep(Duration::from_secs(6)).await;
+        tokio::time::sleep(Duration::from_secs(9)).await;
         exchange(&questions, &mut answers, "after a while").await?;
 
         // Other limits, and another policy: connections from before are asked to go.
