@@ -68,12 +68,7 @@ impl Order {
     }
 
     /// Which of `size` requests is made at each look-up of a round, the same on each run.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "small numbers that are not negative"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     fn picks(self, size: usize) -> Vec<usize> {
         let weight = |rank: usize| match self {
             Self::Random => 1.0,
