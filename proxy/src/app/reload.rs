@@ -1,5 +1,6 @@
 //! From settings to the site workers serve by, keeping what is known of origin servers that stay.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::balance::{SERVERS_MAX, Secret, ServerSettings, Terms, Upstream, UpstreamSettings};
@@ -172,7 +173,12 @@ fn known<'a>(
 }
 
 /// Adds the servers that services stand for, as many as an upstream may have.
-fn with_services(settings: &Settings, found: &Services) -> Settings {
+fn with_services<'a>(settings: &'a Settings, found: &Services) -> Cow<'a, Settings> {
+    let mut upstreams = settings.upstreams.iter();
+    if upstreams.all(|upstream| upstream.services.is_empty()) {
+        // Most have none, and there may be ten thousand routes to copy.
+        return Cow::Borrowed(settings);
+    }
     let mut settings = settings.clone();
     for upstream in &mut settings.upstreams {
         for service in &upstream.services {
@@ -189,7 +195,7 @@ fn with_services(settings: &Settings, found: &Services) -> Settings {
             }
         }
     }
-    settings
+    Cow::Owned(settings)
 }
 
 #[cfg(test)]
@@ -311,14 +317,20 @@ mod tests {
         };
         let mut found = Services::new();
         found.insert("few".to_owned(), vec![server("a", 80), server("b", 80)]);
-        let few = with_services(&settings, &found).upstreams.remove(0);
+        let few = with_services(&settings, &found)
+            .into_owned()
+            .upstreams
+            .remove(0);
         assert_eq!(few.servers, [server("a", 80), server("b", 80)]);
         let tls = with_services(&settings, &found).upstreams.remove(1);
         let schemes: Vec<_> = tls.servers.iter().map(|server| server.scheme).collect();
         assert_eq!(schemes, [Scheme::Https, Scheme::Https]);
         let many = (1..=400).map(|port| server("c", port)).collect();
         found.insert("many".to_owned(), many);
-        let many = with_services(&settings, &found).upstreams.remove(0);
+        let many = with_services(&settings, &found)
+            .into_owned()
+            .upstreams
+            .remove(0);
         assert_eq!(many.servers.len(), SERVERS_MAX);
     }
 }

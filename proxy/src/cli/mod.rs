@@ -67,7 +67,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> Result<(), CliError> {
     match command {
         Command::Run(args) => run::run(&place, &args),
         Command::Check(args) => check::check(place.config(), args.format(), out),
-        Command::Reload => reload::reload(&Place::find(&place)?, out),
+        Command::Reload => reload::reload(&place, out),
         Command::Status(args) => status::status(&Place::find(&place)?, args.format(), out),
         Command::Drops(args) => drops::drops(&Place::find(&place)?, &args, out),
         Command::Sources(args) => sources::sources(&Place::find(&place)?, &args, out),

@@ -57,13 +57,31 @@ impl Place {
                 Self::default()
             }
         };
+        place.apply(args);
+        Ok(place)
+    }
+
+    /// The same for who has the running weir read the configuration: most of it is not looked at here. `None`: only
+    /// [`Place::find`] can tell, or say what is wrong.
+    pub(super) fn brief(args: &PlaceArgs) -> Option<Self> {
+        let config::Brief { process, shield } = config::brief(args.config())?;
+        let mut place = Self {
+            pin_dir: shield.pin_dir,
+            run_dir: process.run_dir,
+            state_dir: process.state_dir,
+            block_for: shield.block_for,
+        };
+        place.apply(args);
+        Some(place)
+    }
+
+    fn apply(&mut self, args: &PlaceArgs) {
         if let Some(dir) = &args.pin_dir {
-            place.pin_dir.clone_from(dir);
+            self.pin_dir.clone_from(dir);
         }
         if let Some(dir) = &args.run_dir {
-            place.run_dir.clone_from(dir);
+            self.run_dir.clone_from(dir);
         }
-        Ok(place)
     }
 
     /// The pinned maps, whether a weir runs or not.

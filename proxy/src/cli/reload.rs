@@ -2,15 +2,27 @@
 
 use std::io::Write as _;
 
+use super::args::PlaceArgs;
 use super::exit::{CliError, Exit};
 use super::output::{Out, note};
 use super::place::Place;
 use crate::admin::api;
 use crate::admin::client::ClientError;
 
-/// Makes the running weir read its configuration again.
-pub(super) fn reload(place: &Place, out: &mut Out) -> Result<(), CliError> {
-    let reloaded = match place.client().reload() {
+/// Makes the running weir read its configuration again. It checks the whole file and says what is wrong with it; reading
+/// all of that here, too, would take as long once more.
+pub(super) fn reload(args: &PlaceArgs, out: &mut Out) -> Result<(), CliError> {
+    let answer = match Place::brief(args).map(|place| place.client().reload()) {
+        // Nobody read the file: if it is not valid, that comes first.
+        None | Some(Err(ClientError::NotRunning { .. })) => Place::find(args)?.client().reload(),
+        Some(refused @ Err(ClientError::Reload(_))) if args.config_is_explicit() => {
+            // Told as `weir check` tells it, unless the running weir has another file.
+            Place::find(args)?;
+            refused
+        }
+        Some(answer) => answer,
+    };
+    let reloaded = match answer {
         Err(ClientError::Reload(failed)) if !failed.problems.is_empty() => {
             complain(&failed);
             return Err(CliError::Reported(Exit::Usage));

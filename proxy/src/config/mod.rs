@@ -4,6 +4,7 @@
 //! `syntax` makes a tree of the text, `reader` is a typed view of it, and each other file resolves the sections it is
 //! named after.
 
+mod brief;
 mod cache;
 mod detect;
 #[cfg(feature = "fuzzing")]
@@ -34,6 +35,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use brief::{Brief, brief};
 pub use problem::{Invalid, Problem, ProblemKind};
 use reader::Table;
 use source::Source;
@@ -101,6 +103,23 @@ pub fn load(path: &Path) -> Result<Settings, Invalid> {
 /// Resolves the text of a configuration file; `path` names it in errors.
 pub fn parse(text: &str, path: &Path) -> Result<Settings, Invalid> {
     let source = Source::new(text);
+    let settings = match syntax::valid(text) {
+        Some(tree) => settings(Table::root(&source, tree.get_ref())),
+        None => settings_in_spite_of_errors(&source, text),
+    };
+    let problems = source.into_problems();
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Invalid {
+            file: path.to_owned(),
+            problems,
+        })
+    }
+}
+
+/// What can be told of a text that is not TOML everywhere; its errors are reported.
+fn settings_in_spite_of_errors(source: &Source<'_>, text: &str) -> Settings {
     let (repaired, errors) = syntax::repaired(text);
     for error in errors {
         let refusal = Refusal {
@@ -113,16 +132,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, Invalid> {
         source.report(source.line(error.offset), "", String::new(), refusal);
     }
     let tree = syntax::tree(&repaired);
-    let settings = settings(Table::root(&source, tree.get_ref()));
-    let problems = source.into_problems();
-    if problems.is_empty() {
-        Ok(settings)
-    } else {
-        Err(Invalid {
-            file: path.to_owned(),
-            problems,
-        })
-    }
+    settings(Table::root(source, tree.get_ref()))
 }
 
 /// The text of `path`, at most [`FILE_BYTES_MAX`] of it.

@@ -23,6 +23,12 @@ pub(super) struct SyntaxError {
     pub(super) opened: Option<usize>,
 }
 
+/// The tree of a `text` without errors: one pass, as there are files of megabytes.
+pub(super) fn valid(text: &str) -> Option<Spanned<DeTable<'_>>> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    errors.is_empty().then_some(tree)
+}
+
 /// The errors of `text`, and `text` with the lines they are about blanked: valid TOML unless there are too many errors.
 pub(super) fn repaired(text: &str) -> (String, Vec<SyntaxError>) {
     let mut errors = Vec::new();

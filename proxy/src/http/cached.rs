@@ -53,7 +53,9 @@ pub(super) struct Fill {
 pub(super) struct Place<'a> {
     pub(super) scheme: Scheme,
     pub(super) target: &'a Target,
-    /// Fields that the route asks for. Another route without them may lead elsewhere, so they are part of the key.
+    /// Fields that the route asks for. Another route without them may lead elsewhere, so they are part of the key. Its
+    /// `methods` are not: only responses to GET are stored, by which HEAD is answered, too, whatever route it takes (RFC 9110
+    /// §9.3.2), and unsafe methods have to find what they invalidate (RFC 9111 §4.4).
     pub(super) conditions: &'a [(HeaderName, HeaderValue)],
 }
 

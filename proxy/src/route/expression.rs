@@ -2,6 +2,8 @@
 //! expression and path are: there is no backtracking, and so no look-around and no back-reference.
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind, Literal, Look};
 
 /// A checked expression. Equal to another one that is written the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +40,30 @@ impl Expression {
         compile(&self.0).expect("invariant: it was compiled before")
     }
 
+    /// What every path that it matches begins with, as far as it is plain to see. Paths begin with a slash.
+    pub(super) fn literal_start(&self) -> Vec<u8> {
+        match parts(&self.0) {
+            Some((start, _)) => start,
+            None => b"/".to_vec(),
+        }
+    }
+
+    /// The text such that every path that begins with it matches, if there is one that is plain to see.
+    pub(super) fn takes_all_below(&self) -> Option<Vec<u8>> {
+        if EVERYTHING.contains(&self.as_str()) {
+            return Some(b"/".to_vec());
+        }
+        // Paths hold no line break, at which `.` would stop.
+        let mut ends = ["(.*)$", ".*$"].into_iter();
+        let without_end = ends.find_map(|end| self.0.strip_suffix(end));
+        let (start, rest) = parts(without_end.unwrap_or(&self.0))?;
+        let may_be_empty = |part: &Hir| {
+            let properties = part.properties();
+            properties.minimum_len() == Some(0) && properties.look_set().is_empty()
+        };
+        rest.iter().all(may_be_empty).then_some(start)
+    }
+
     /// All of `expressions` at once: a look-up costs little more than with one of them.
     pub(super) fn set<'a>(expressions: impl Iterator<Item = &'a Self>) -> RegexSet {
         RegexSetBuilder::new(expressions.map(Self::as_str))
@@ -55,12 +81,33 @@ fn compile(text: &str) -> Result<Regex, regex::Error> {
         .build()
 }
 
+/// The literal that an expression with `^` begins with, and what follows it.
+fn parts(text: &str) -> Option<(Vec<u8>, Vec<Hir>)> {
+    let mut parser = ParserBuilder::new().unicode(false).utf8(false).build();
+    let HirKind::Concat(parts) = parser.parse(text).ok()?.into_kind() else {
+        return None;
+    };
+    let [first, second, rest @ ..] = parts.as_slice() else {
+        return None;
+    };
+    match (first.kind(), second.kind()) {
+        (HirKind::Look(Look::Start), HirKind::Literal(Literal(start))) => {
+            Some((start.to_vec(), rest.to_vec()))
+        }
+        _ => None,
+    }
+}
+
 /// The last line of the crate's report, which draws the expression in the lines before.
 fn cause(report: &str) -> String {
     let last = report.lines().last().unwrap_or(report).trim();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
+/// Usual ways to write an expression that matches every path.
+const EVERYTHING: [&str; 12] = [
+    "", "^", "/", "^/", ".*", "^.*", "^.*$", ".*$", "^/.*", "^/.*$", "^/(.*)$", "(.*)",
+];
 /// Largest compiled expression, in bytes. The default of the crate is 10 MiB; there may be a thousand of them.
 const COMPILED_BYTES_MAX: usize = 64 << 10;
 

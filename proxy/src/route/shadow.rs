@@ -2,7 +2,7 @@
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::{HostPattern, PathPattern, Pattern, RouteSettings};
+use super::{Expression, HostPattern, PathPattern, Pattern, RouteSettings};
 
 /// A route that can never be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub struct Shadow {
 }
 
 /// All of `routes` that can never be taken, as far as that can be told without solving regular expressions: those whose
-/// conditions are covered by routes of the same host and path that are asked before, and those that come after an expression
-/// that matches every path.
+/// conditions are covered by routes of the same host and path that are asked before, and those whose paths all begin with
+/// what an expression that is asked before takes whole, such as `^/api/`.
 pub fn shadowed(routes: &[RouteSettings]) -> Vec<Shadow> {
     let mut groups: HashMap<(&HostPattern, &PathPattern), Vec<usize>> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn shadowed(routes: &[RouteSettings]) -> Vec<Shadow> {
             }
         }
     }
-    after_everything(routes, &mut shadows);
+    after_expressions(routes, &mut shadows);
     shadows.sort_unstable_by_key(|shadow| shadow.index);
     shadows.dedup_by_key(|shadow| shadow.index);
     shadows
@@ -68,46 +68,70 @@ fn cover(
     None
 }
 
-/// Adds the expressions after, and the prefixes of the same host as, an expression without conditions that matches all.
-fn after_everything(routes: &[RouteSettings], shadows: &mut Vec<Shadow>) {
-    let mut everything: HashMap<&HostPattern, usize> = HashMap::new();
+/// Adds the expressions after, and the prefixes of the same host as, an expression without conditions that takes all of
+/// their paths. Equal expressions are asked at the place of the first of them, whatever the places of the others.
+fn after_expressions(routes: &[RouteSettings], shadows: &mut Vec<Shadow>) {
+    let mut places: HashMap<(&HostPattern, &Expression), usize> = HashMap::new();
+    let mut takers: HashMap<&HostPattern, Vec<Taker>> = HashMap::new();
     for (index, pattern) in patterns(routes) {
-        if let PathPattern::Regex(expression) = &pattern.path
-            && !pattern.has_conditions()
-            && EVERYTHING.contains(&expression.as_str())
-        {
-            everything.entry(&pattern.host).or_insert(index);
-        }
-    }
-    for (index, Pattern { host, path, .. }) in patterns(routes) {
-        let Some(&by) = everything.get(host) else {
+        let PathPattern::Regex(expression) = &pattern.path else {
             continue;
         };
-        let shadowed = match path {
-            PathPattern::Exact(_) => false,
-            // The same expression with conditions is asked before the one without.
-            PathPattern::Regex(expression) => index > by && !is_same(routes, by, expression),
-            PathPattern::Prefix(_) => true,
-        };
-        if shadowed {
-            shadows.push(Shadow { index, by });
+        let place = *places.entry((&pattern.host, expression)).or_insert(index);
+        if !pattern.has_conditions()
+            && let Some(prefix) = expression.takes_all_below()
+        {
+            let takers = takers.entry(&pattern.host).or_default();
+            takers.push(Taker {
+                index,
+                place,
+                prefix,
+            });
         }
+    }
+    for takers in takers.values_mut() {
+        takers.sort_by_key(|taker| (taker.place, taker.index));
+        // Each is compared with each route of the host.
+        takers.truncate(GROUP_MAX);
+    }
+    for (index, Pattern { host, path, .. }) in patterns(routes) {
+        let Some(takers) = takers.get(host) else {
+            continue;
+        };
+        let mut takers = takers.iter();
+        let taker = match path {
+            PathPattern::Exact(_) => None,
+            PathPattern::Prefix(text) => {
+                takers.find(|taker| text.as_bytes().starts_with(&taker.prefix))
+            }
+            PathPattern::Regex(expression) => {
+                let start = expression.literal_start();
+                let place = places[&(host, expression)];
+                takers
+                    .take_while(|taker| taker.place < place)
+                    .find(|taker| start.starts_with(&taker.prefix))
+            }
+        };
+        shadows.extend(taker.map(|taker| Shadow {
+            index,
+            by: taker.index,
+        }));
     }
 }
 
-fn is_same(routes: &[RouteSettings], by: usize, expression: &super::Expression) -> bool {
-    matches!(&routes[by].pattern.path, PathPattern::Regex(other) if other == expression)
+/// A route without conditions whose expression matches every path that begins with `prefix`.
+struct Taker {
+    index: usize,
+    /// Index of the first route of the host with an equal expression.
+    place: usize,
+    prefix: Vec<u8>,
 }
 
 fn patterns(routes: &[RouteSettings]) -> impl Iterator<Item = (usize, &Pattern)> {
     routes.iter().map(|route| &route.pattern).enumerate()
 }
 
-/// Usual ways to write an expression that matches every path.
-const EVERYTHING: [&str; 12] = [
-    "", "^", "/", "^/", ".*", "^.*", "^.*$", ".*$", "^/.*", "^/.*$", "^/(.*)$", "(.*)",
-];
-/// Routes of one host and path that are compared.
+/// Routes of one host and path, and expressions of one host, that are compared.
 const GROUP_MAX: usize = 1_000;
 
 #[cfg(test)]
@@ -115,7 +139,6 @@ mod tests {
     use http::{HeaderName, HeaderValue, Method};
 
     use super::*;
-    use crate::route::Expression;
 
     fn route(
         path: &str,
@@ -184,5 +207,83 @@ mod tests {
             exact,
         ];
         assert_eq!(pairs(&routes), [(0, 2), (3, 2)]);
+    }
+
+    #[test]
+    fn equal_expressions_are_asked_at_the_place_of_the_first() {
+        let get = [Method::GET];
+        let taken = [
+            route("~^/b", &get, &[]),
+            route("~^/", &[], &[]),
+            route("~^/b", &[], &[]),
+        ];
+        assert_eq!(pairs(&taken), []);
+        let never = [
+            route("~^/", &get, &[]),
+            route("~^/b", &[], &[]),
+            route("~^/", &[], &[]),
+        ];
+        assert_eq!(pairs(&never), [(1, 2)]);
+    }
+
+    #[test]
+    fn nothing_below_a_literal_that_an_expression_takes_whole_is_taken() {
+        let mut elsewhere = route("/api/x", &[], &[]);
+        elsewhere.pattern.host = HostPattern::Exact("h".to_owned());
+        let routes = [
+            route("~^/api/v0", &[], &[]), // asked before
+            route("~^/api/", &[], &[]),   // 1
+            route("/api/", &[], &[]),     // its prefix
+            route("/api/v1/x", &[Method::GET], &[]),
+            route("/api", &[], &[]),          // wider
+            route("~^/api/v[12]$", &[], &[]), // later and below
+            route("~/api/v1", &[], &[]),      // not anchored
+            route("~^/(api/|b)", &[], &[]),   // not all of it below
+            route("~^/api/*v1", &[], &[]),    // the slash may be missing
+            route("~(?i)^/api/v1", &[], &[]), // other case, too
+            elsewhere,
+        ];
+        assert_eq!(pairs(&routes), [(2, 1), (3, 1), (5, 1)]);
+        let conditioned = [
+            route("~^/api/", &[Method::GET], &[]),
+            route("/api/", &[], &[]),
+        ];
+        assert_eq!(pairs(&conditioned), []);
+    }
+
+    /// What is said to be never taken is held against the table, for every order of three expressions out of several.
+    #[test]
+    fn what_is_called_never_taken_is_never_found() {
+        let texts = ["~^/", "~^/b", "~^/b/.*$", "~^/b/c?", "~^/b/|c", "/", "/b/"];
+        let paths = ["/", "/b", "/b/", "/b/c", "/b/cd", "/c", "/bc", "/cb"];
+        let fields = http::HeaderMap::new();
+        for number in 0..texts.len().pow(3) * 4 {
+            let routes: Vec<_> = (0..3)
+                .map(|place| {
+                    let text = texts[number / 4 / texts.len().pow(place) % texts.len()];
+                    // The first and the last with and without a condition, the middle one without.
+                    let is_get = place != 1 && number >> (place / 2) & 1 == 1;
+                    route(text, if is_get { &[Method::GET] } else { &[] }, &[])
+                })
+                .collect();
+            let never = shadowed(&routes);
+            let table = crate::route::Table::new(routes.clone());
+            for (path, method) in paths
+                .iter()
+                .flat_map(|path| [(path, Method::GET), (path, Method::PUT)])
+            {
+                let asked = crate::route::Asked {
+                    host: "h",
+                    path,
+                    method: &method,
+                    fields: &fields,
+                };
+                let found = table.find(&asked).map(|matched| matched.index);
+                assert!(
+                    never.iter().all(|shadow| Some(shadow.index) != found),
+                    "{never:?} {path} {method} {routes:?}"
+                );
+            }
+        }
     }
 }

@@ -120,6 +120,33 @@ fn what_the_origin_coded_or_forbids_to_transform_is_left_alone() {
 }
 
 #[test]
+fn content_that_is_small_or_of_a_type_that_stays_as_large_is_left_alone() {
+    let page = page();
+    for (content_type, content, expected) in [
+        ("text/html", &page[..1024], Some("gzip")),
+        ("text/html", &page[..1023], None),
+        ("application/problem+json", &page[..], Some("gzip")),
+        ("image/png", &page[..], None),
+        ("application/octet-stream", &page[..], None),
+    ] {
+        let length = content.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let answer = format!("{head}{content}");
+        let origin = Origin::start(move |_, stream| {
+            stream.write_all(answer.as_bytes()).unwrap();
+            Then::KeepOpen
+        });
+        let weir = weir(&origin, "");
+        let response = ask(&mut Client::connect(weir.address), "gzip");
+        let coding = response.field("content-encoding");
+        assert_eq!(coding, expected, "{content_type}, {length} bytes");
+        assert_eq!(decoded(&response), content, "{content_type}");
+    }
+}
+
+#[test]
 fn http_1_0_gets_content_of_known_length() {
     let origin = serving("");
     let weir = weir(&origin, "");

@@ -314,6 +314,45 @@ fn a_reload_opens_and_closes_listeners_and_changes_nothing_if_one_cannot_be_open
 }
 
 #[test]
+fn a_reload_says_what_is_wrong_with_the_file_whether_weir_runs_or_not() {
+    let scratch = Scratch::new();
+    let address = free();
+    let refused = |exit: i32| {
+        let (code, stderr) = scratch.outcome("reload");
+        assert_eq!(code, exit, "{stderr}");
+        stderr
+    };
+    let wrong = "[[route]]\nhost = \"a.test\"\nupstream = \"nobody\"\n";
+    scratch.configure(&address, wrong);
+    let stopped = refused(2);
+    scratch.configure(&address, "");
+    let none = refused(3);
+    assert!(none.contains("no weir is running"), "{none}");
+
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    told(&supervisor);
+    scratch.configure(&address, wrong);
+    let running = refused(2);
+    let line = scratch.text("weir.toml").lines().count();
+    for stderr in [stopped, running] {
+        for part in [&*line.to_string(), "route[1].upstream", "nobody"] {
+            assert!(stderr.contains(part), "{part}: {stderr}");
+        }
+    }
+    // Something that cannot be read at a glance, such as strings of several lines, makes no difference.
+    scratch.configure(
+        &address,
+        "respond = { status = 200, body = \"\"\"\n[process]\n\"\"\" }\n",
+    );
+    let text = scratch
+        .text("weir.toml")
+        .replace("[[route]]\nupstream = \"app\"\n", "[[route]]\n");
+    fs::write(scratch.path("weir.toml"), text).unwrap();
+    refused(0);
+}
+
+#[test]
 fn a_certificate_that_is_replaced_is_taken_up_and_a_broken_one_shows() {
     let scratch = Scratch::new();
     let put = |name: &str| {
