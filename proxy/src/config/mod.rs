@@ -101,6 +101,23 @@ pub fn load(path: &Path) -> Result<Settings, Invalid> {
 /// Resolves the text of a configuration file; `path` names it in errors.
 pub fn parse(text: &str, path: &Path) -> Result<Settings, Invalid> {
     let source = Source::new(text);
+    let settings = match syntax::valid(text) {
+        Some(tree) => settings(Table::root(&source, tree.get_ref())),
+        None => settings_of_the_rest(text, &source),
+    };
+    let problems = source.into_problems();
+    if problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Invalid {
+            file: path.to_owned(),
+            problems,
+        })
+    }
+}
+
+/// What `text`, which is not all TOML, says elsewhere, so that one pass finds every problem.
+fn settings_of_the_rest(text: &str, source: &Source<'_>) -> Settings {
     let (repaired, errors) = syntax::repaired(text);
     for error in errors {
         let refusal = Refusal {
@@ -113,16 +130,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, Invalid> {
         source.report(source.line(error.offset), "", String::new(), refusal);
     }
     let tree = syntax::tree(&repaired);
-    let settings = settings(Table::root(&source, tree.get_ref()));
-    let problems = source.into_problems();
-    if problems.is_empty() {
-        Ok(settings)
-    } else {
-        Err(Invalid {
-            file: path.to_owned(),
-            problems,
-        })
-    }
+    settings(Table::root(source, tree.get_ref()))
 }
 
 /// The text of `path`, at most [`FILE_BYTES_MAX`] of it.

@@ -48,6 +48,12 @@ pub(super) fn repaired(text: &str) -> (String, Vec<SyntaxError>) {
     (rest, errors)
 }
 
+/// The tree of `text` if nothing is wrong with it, as is usual: parsed once.
+pub(super) fn valid(text: &str) -> Option<Spanned<DeTable<'_>>> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    errors.is_empty().then_some(tree)
+}
+
 /// Parses what [`repaired`] returned.
 pub(super) fn tree(repaired: &str) -> Spanned<DeTable<'_>> {
     DeTable::parse_recoverable(repaired).0
