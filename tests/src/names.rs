@@ -32,7 +32,7 @@ struct Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// Says that it failed (SERVFAIL).
-    ServerFailure,
+    Broken,
     /// Says that the name is there, and gives no record of it.
     NoRecords,
     /// Says that there is no such name (NXDOMAIN).
@@ -43,17 +43,12 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::ServerFailure,
-        Self::NoRecords,
-        Self::NoName,
-        Self::Silence,
-    ];
+    pub const ALL: [Self; 4] = [Self::Broken, Self::NoRecords, Self::NoName, Self::Silence];
 
     /// The answer's RCODE (RFC 1035 §4.1.1).
     fn code(self) -> Option<u8> {
         match self {
-            Self::ServerFailure => Some(2),
+            Self::Broken => Some(2),
             Self::NoRecords => Some(0),
             Self::NoName => Some(3),
             Self::Silence => None,
@@ -147,12 +142,12 @@ impl Shared {
         let question = query.get(12..12 + end + 4)?;
         let kind = u16::from_be_bytes([question[end], question[end + 1]]);
         let zone = lock(&self.zone);
-        let (code, records) = match *lock(&self.failure) {
-            Some(failure) => (failure.code()?, None),
-            None => {
-                let exists = zone.0.keys().any(|(known, _)| *known == name);
-                (if exists { 0 } else { 3 }, zone.0.get(&(name, kind)))
-            }
+        let failure = *lock(&self.failure);
+        let (code, records) = if let Some(failure) = failure {
+            (failure.code()?, None)
+        } else {
+            let exists = zone.0.keys().any(|(known, _)| *known == name);
+            (if exists { 0 } else { 3 }, zone.0.get(&(name, kind)))
         };
         let count = u16::try_from(records.map_or(0, Vec::len)).ok()?;
         let mut answer = query.get(..2)?.to_vec();

@@ -156,14 +156,34 @@ fn reloads_under_load_lose_no_request() {
     });
 }
 
+/// Lines of sixteen bytes that tell where they are.
+fn numbered(bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes);
+    for line in 0..bytes / 16 {
+        writeln!(text, "{line:015}").unwrap();
+    }
+    text
+}
+
+/// The content that a client of TLS gets.
+async fn download(certificate: &Certificate, address: SocketAddr, alpn: &str) -> String {
+    let mut stream = certificate
+        .connect(address, &[alpn.as_bytes()])
+        .await
+        .unwrap();
+    if alpn == "h2" {
+        let response = h2(stream).await.send_request(get("/")).await;
+        return text(response.unwrap()).await;
+    }
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    let response = exchange(&mut stream, request).await.unwrap();
+    response.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
 #[test]
 fn downloads_under_way_are_whole_whatever_reloads_change() {
     const BYTES: usize = 20 << 20;
-    // Lines of sixteen bytes that tell where they are.
-    let content: String = (0..BYTES / 16)
-        .map(|line| format!("{line:015}\n"))
-        .collect();
-    let content = std::sync::Arc::new(content);
+    let content = std::sync::Arc::new(numbered(BYTES));
     let expected = std::sync::Arc::clone(&content);
     let scratch = Scratch::new();
     let (go, wait) = std::sync::mpsc::sync_channel::<()>(3);
@@ -200,20 +220,7 @@ fn downloads_under_way_are_whole_whatever_reloads_change() {
         scope.spawn(move || whole(Client::connect(plain).get("/").text()));
         for alpn in ["http/1.1", "h2"] {
             let certificate = &certificate;
-            scope.spawn(move || {
-                run(async {
-                    let alpn = [alpn.as_bytes()];
-                    let mut stream = certificate.connect(secure, &alpn).await.unwrap();
-                    if alpn == [b"h2"] {
-                        let response = h2(stream).await.send_request(get("/")).await;
-                        whole(&text(response.unwrap()).await);
-                    } else {
-                        let request = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
-                        let response = exchange(&mut stream, request).await.unwrap();
-                        whole(response.split_once("\r\n\r\n").unwrap().1);
-                    }
-                });
-            });
+            scope.spawn(move || whole(&run(download(certificate, secure, alpn))));
         }
         until("half of each is on its way", || {
             begun.load(Ordering::SeqCst) == 3

@@ -61,6 +61,7 @@ fn name(number: u8) -> String {
 /// printed for both cases, and not held to anything, because it is the machine's, too. Origins that think this long are
 /// ten times apart also where the machine takes its own time.
 #[test]
+#[allow(clippy::print_stderr, reason = "what it measures is for people")]
 fn an_origin_that_is_ten_times_slower_gets_less_than_a_hundredth_of_the_requests() -> Test {
     let lab = Lab::with_origins(ORIGINS)?;
     for origin in &lab.origins {
