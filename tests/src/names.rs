@@ -22,10 +22,38 @@ pub struct NameServer {
 #[derive(Debug, Default)]
 struct Shared {
     zone: Mutex<Zone>,
-    /// Hears queries and says nothing.
-    silent: AtomicBool,
+    /// What it does in place of answering.
+    failure: Mutex<Option<Failure>>,
     heard: AtomicU64,
     stop: AtomicBool,
+}
+
+/// What a name server does that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// Says that it failed (SERVFAIL).
+    Broken,
+    /// Says that the name is there, and gives no record of it.
+    NoRecords,
+    /// Says that there is no such name (NXDOMAIN).
+    NoName,
+    /// Hears queries and says nothing.
+    Silence,
+}
+
+impl Failure {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Broken, Self::NoRecords, Self::NoName, Self::Silence];
+
+    /// The answer's RCODE (RFC 1035 §4.1.1).
+    fn code(self) -> Option<u8> {
+        match self {
+            Self::Broken => Some(2),
+            Self::NoRecords => Some(0),
+            Self::NoName => Some(3),
+            Self::Silence => None,
+        }
+    }
 }
 
 /// Record data by name and type.
@@ -65,9 +93,9 @@ impl NameServer {
         self.zone().0.insert((name.to_owned(), SRV), data.collect());
     }
 
-    /// Answers nothing from now on.
-    pub fn fall_silent(&self) {
-        self.shared.silent.store(true, Ordering::Relaxed);
+    /// Answers nothing from now on, or nothing of use.
+    pub fn fail(&self, failure: Failure) {
+        *lock(&self.shared.failure) = Some(failure);
     }
 
     /// Queries that came so far.
@@ -76,7 +104,7 @@ impl NameServer {
     }
 
     fn zone(&self) -> MutexGuard<'_, Zone> {
-        lock(&self.shared)
+        lock(&self.shared.zone)
     }
 }
 
@@ -89,8 +117,8 @@ impl Drop for NameServer {
     }
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Zone> {
-    shared.zone.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -101,9 +129,7 @@ impl Shared {
                 continue;
             };
             self.heard.fetch_add(1, Ordering::Relaxed);
-            if !self.silent.load(Ordering::Relaxed)
-                && let Some(answer) = self.answer(&datagram[..length])
-            {
+            if let Some(answer) = self.answer(&datagram[..length]) {
                 // Who asked may be gone.
                 let _ = socket.send_to(&answer, client);
             }
@@ -115,13 +141,18 @@ impl Shared {
         let (name, end) = name(query.get(12..)?)?;
         let question = query.get(12..12 + end + 4)?;
         let kind = u16::from_be_bytes([question[end], question[end + 1]]);
-        let zone = lock(self);
-        let records = zone.0.get(&(name.clone(), kind));
-        let exists = zone.0.keys().any(|(known, _)| *known == name);
+        let zone = lock(&self.zone);
+        let failure = *lock(&self.failure);
+        let (code, records) = if let Some(failure) = failure {
+            (failure.code()?, None)
+        } else {
+            let exists = zone.0.keys().any(|(known, _)| *known == name);
+            (if exists { 0 } else { 3 }, zone.0.get(&(name, kind)))
+        };
         let count = u16::try_from(records.map_or(0, Vec::len)).ok()?;
         let mut answer = query.get(..2)?.to_vec();
-        // A response, recursion desired and available; 3 = no such name.
-        answer.extend([0x81, if exists { 0x80 } else { 0x83 }, 0, 1]);
+        // A response, recursion desired and available.
+        answer.extend([0x81, 0x80 | code, 0, 1]);
         answer.extend(count.to_be_bytes());
         answer.extend([0, 0, 0, 0]);
         answer.extend(question);

@@ -322,7 +322,10 @@ mod tests {
             .upstreams
             .remove(0);
         assert_eq!(few.servers, [server("a", 80), server("b", 80)]);
-        let tls = with_services(&settings, &found).upstreams.remove(1);
+        let tls = with_services(&settings, &found)
+            .into_owned()
+            .upstreams
+            .remove(1);
         let schemes: Vec<_> = tls.servers.iter().map(|server| server.scheme).collect();
         assert_eq!(schemes, [Scheme::Https, Scheme::Https]);
         let many = (1..=400).map(|port| server("c", port)).collect();

@@ -13,6 +13,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -45,6 +46,9 @@ pub enum Failed {
     /// A response with a status that is none of `health.expect`.
     #[error("status {0}")]
     Status(u16),
+    /// weir has no descriptor or memory for the connection, which says nothing of the server.
+    #[error("no descriptor or memory for a connection")]
+    Starved,
 }
 
 /// How the servers of an upstream are spoken with.
@@ -104,10 +108,18 @@ async fn connect(server: &OriginServer) -> Result<TcpStream, Failed> {
     for address in server.addresses().iter() {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
+            Err(error) if is_ours(&error) => return Err(Failed::Starved),
             Err(error) => outcome = Err(Failed::Connect(in_words(error.kind()))),
         }
     }
     outcome
+}
+
+/// Whether this process or host lacks what a connection needs.
+fn is_ours(error: &io::Error) -> bool {
+    let ours = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    let code = error.raw_os_error();
+    code.is_some_and(|code| ours.contains(&Errno::from_raw(code)))
 }
 
 /// What is spoken over a connection.
@@ -348,6 +360,22 @@ mod tests {
         drop(listener);
         let refused = Err(Failed::Connect("connection refused"));
         assert_eq!(check(port, ProbeKind::Tcp, PATIENCE), refused);
+    }
+
+    #[test]
+    fn what_this_host_lacks_is_no_failure_of_a_server() {
+        for (errno, ours) in [
+            (Errno::EMFILE, true),
+            (Errno::ENFILE, true),
+            (Errno::ENOBUFS, true),
+            (Errno::ENOMEM, true),
+            (Errno::ECONNREFUSED, false),
+            (Errno::ENETUNREACH, false),
+            (Errno::ETIMEDOUT, false),
+        ] {
+            assert_eq!(is_ours(&io::Error::from(errno)), ours, "{errno}");
+        }
+        assert!(!is_ours(&ErrorKind::TimedOut.into()));
     }
 
     #[test]

@@ -57,14 +57,16 @@ impl Store {
         certificates: &[CertificateSettings],
         authorities: impl IntoIterator<Item = &'a ClientAuthSettings>,
     ) -> Result<Self, CertificateError> {
+        let known = Watched::by_settings(&self.certificates);
         let certificates = certificates.iter().map(|settings| {
-            Watched::new(settings, &self.certificates, |settings| {
+            Watched::new(settings, &known, |settings| {
                 load::certificate(settings, &self.provider)
             })
         });
         let certificates = certificates.collect::<Result<_, _>>()?;
+        let known = Watched::by_settings(&self.authorities);
         let authorities = authorities.into_iter().map(|settings| {
-            Watched::new(settings, &self.authorities, |settings| {
+            Watched::new(settings, &known, |settings| {
                 client::authority(settings, &self.provider)
             })
         });

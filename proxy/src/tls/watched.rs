@@ -1,6 +1,8 @@
 //! Something read from files, kept current while the files change: the last that was good stays in use.
 
+use std::collections::HashMap;
 use std::fs;
+use std::hash::Hash;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -33,20 +35,23 @@ type Stamps = Vec<Option<Stamp>>;
 /// after a rename or a changed symbolic link.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
-impl<S: Files + Clone + PartialEq, T> Watched<S, T> {
+impl<S: Files + Clone + Eq + Hash, T> Watched<S, T> {
+    /// For [`Self::new`], once for many: comparing each with each takes longer than all else of a reload.
+    pub(super) fn by_settings(known: &[Self]) -> HashMap<&S, &Self> {
+        known.iter().map(|known| (&known.settings, known)).collect()
+    }
+
     /// Reads the files, unless one of `known` is what they would give.
     pub(super) fn new(
         settings: &S,
-        known: &[Self],
+        known: &HashMap<&S, &Self>,
         load: impl FnOnce(&S) -> Result<T, CertificateError>,
     ) -> Result<Self, CertificateError> {
         // Before reading: what is written meanwhile is then seen as a change.
         let stamps = stamps(settings);
-        let known = known.iter().find(|known| {
-            known.settings == *settings
-                && known.error.is_none()
-                && known.read.as_ref() == Some(&stamps)
-        });
+        let known = known.get(settings);
+        let known =
+            known.filter(|known| known.error.is_none() && known.read.as_ref() == Some(&stamps));
         let value = match known {
             Some(known) => Arc::clone(&known.value),
             None => Arc::new(load(settings)?),
@@ -122,7 +127,7 @@ fn stamp(file: &Path) -> Option<Stamp> {
 mod tests {
     use super::*;
 
-    #[derive(Clone, PartialEq)]
+    #[derive(Clone, PartialEq, Eq, Hash)]
     struct File(PathBuf);
 
     impl Files for File {
@@ -141,7 +146,8 @@ mod tests {
             hint: String::new(),
             kind,
         };
-        let mut watched = Watched::new(&File(path.clone()), &[], |_| Ok(1)).expect("loads");
+        let mut watched =
+            Watched::new(&File(path.clone()), &HashMap::new(), |_| Ok(1)).expect("loads");
         fs::write(&path, "another").expect("a temporary file");
         let other = || Err(failed(ErrorKind::Other));
         assert!(!watched.refresh(|_| unreachable!("it may still be written")));

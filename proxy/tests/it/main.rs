@@ -46,6 +46,7 @@ mod proxy_protocol;
 mod raw_h2;
 mod reload;
 mod routing;
+mod shortage;
 mod streams;
 mod strict;
 mod tls;

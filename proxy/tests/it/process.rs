@@ -76,7 +76,22 @@ upstream = "app"
     }
 
     pub fn run(&self) -> Running {
-        let mut command = self.weir("run");
+        self.start(self.weir("run"))
+    }
+
+    /// The same with at most `most` files open, sockets included.
+    pub fn run_with_files(&self, most: u32) -> Running {
+        let mut shell = Command::new("/bin/sh");
+        let limited = format!("ulimit -n {most} && exec \"$0\" run -c weir.toml");
+        shell
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_weir")])
+            .current_dir(&self.0)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null());
+        self.start(shell)
+    }
+
+    fn start(&self, mut command: Command) -> Running {
         command
             .env("NOTIFY_SOCKET", self.path("notify"))
             .stdout(File::create(self.path("stdout")).unwrap())
@@ -97,6 +112,11 @@ pub struct Running(pub Child);
 impl Running {
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// A file of its in `/proc`.
+    pub fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.0.id()))
     }
 }
 

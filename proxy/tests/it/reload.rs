@@ -156,6 +156,93 @@ fn reloads_under_load_lose_no_request() {
     });
 }
 
+/// Lines of sixteen bytes that tell where they are.
+fn numbered(bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes);
+    for line in 0..bytes / 16 {
+        writeln!(text, "{line:015}").unwrap();
+    }
+    text
+}
+
+/// The content that a client of TLS gets.
+async fn download(certificate: &Certificate, address: SocketAddr, alpn: &str) -> String {
+    let mut stream = certificate
+        .connect(address, &[alpn.as_bytes()])
+        .await
+        .unwrap();
+    if alpn == "h2" {
+        let response = h2(stream).await.send_request(get("/")).await;
+        return text(response.unwrap()).await;
+    }
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    let response = exchange(&mut stream, request).await.unwrap();
+    response.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn downloads_under_way_are_whole_whatever_reloads_change() {
+    const BYTES: usize = 20 << 20;
+    let content = std::sync::Arc::new(numbered(BYTES));
+    let expected = std::sync::Arc::clone(&content);
+    let scratch = Scratch::new();
+    let (go, wait) = std::sync::mpsc::sync_channel::<()>(3);
+    let wait = std::sync::Mutex::new(wait);
+    let begun = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&begun);
+    let origin = Origin::start(move |_, stream| {
+        let (first, second) = content.as_bytes().split_at(BYTES / 2);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(first).unwrap();
+        count.fetch_add(1, Ordering::SeqCst);
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(second).unwrap();
+        Then::KeepOpen
+    });
+    let other = Origin::answering(OK);
+    let (address, secure) = (free(), free());
+    let certificate = Certificate::new();
+    let mut configuration = Configuration {
+        address: &address,
+        tls: Some((&secure, &certificate)),
+        origin: origin.address,
+        drain: "20s",
+    };
+    configuration.write(&scratch, 0, "");
+    let supervisor = supervisor(&scratch);
+    let _weir = scratch.run();
+    told(&supervisor);
+    let plain: SocketAddr = address.parse().unwrap();
+    let secure: SocketAddr = secure.parse().unwrap();
+    std::thread::scope(|scope| {
+        let whole = |content: &str| assert!(content == *expected, "{} bytes", content.len());
+        scope.spawn(move || whole(Client::connect(plain).get("/").text()));
+        for alpn in ["http/1.1", "h2"] {
+            let certificate = &certificate;
+            scope.spawn(move || whole(&run(download(certificate, secure, alpn))));
+        }
+        until("half of each is on its way", || {
+            begun.load(Ordering::SeqCst) == 3
+        });
+        // Other routes; another origin server, so that theirs is none; another policy for those who connect.
+        configuration.write(&scratch, 100, "");
+        assert_eq!(scratch.outcome("reload").0, 0);
+        configuration.origin = other.address;
+        configuration.write(&scratch, 100, "");
+        assert_eq!(scratch.outcome("reload").0, 0);
+        let policy = scratch
+            .text("weir.toml")
+            .replace("[limits]", "[limits]\nheader_bytes = \"16KiB\"");
+        fs::write(scratch.path("weir.toml"), policy).unwrap();
+        assert_eq!(scratch.outcome("reload").0, 0);
+        assert_eq!(Client::connect(plain).get("/").text(), "ok");
+        for _ in 0..3 {
+            go.send(()).unwrap();
+        }
+    });
+}
+
 /// Resident memory in KiB.
 fn resident(weir: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", weir.0.id())).unwrap();
@@ -166,41 +253,56 @@ fn resident(weir: &Running) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The bound is for what would be kept of each reload: routes of about 100 KiB, 150 times.
+/// What is kept of each reload shows in every look at the end: 500 routes take some 100 KiB. What is in use for a moment
+/// only, because requests still hold the last site, does not.
 #[test]
-fn memory_does_not_grow_with_reloads() {
+fn memory_after_two_hundred_reloads_is_what_it_was() {
     let scratch = Scratch::new();
-    let address = free();
+    let (address, origin) = (free(), Origin::answering(OK));
     let configuration = Configuration {
         address: &address,
         tls: None,
-        origin: Origin::refusing(),
+        origin: origin.address,
         drain: "10s",
     };
     configuration.write(&scratch, 500, "");
     let supervisor = supervisor(&scratch);
     let weir = scratch.run();
     told(&supervisor);
-    let reload = |times: usize| {
-        for _ in 0..times {
-            weir.signal(Signal::SIGHUP);
-            assert!(told(&supervisor).starts_with("RELOADING=1\n"));
-            assert_eq!(told(&supervisor), "READY=1\n");
+    let address: SocketAddr = address.parse().unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        // One connection for all requests, and new ones.
+        for requests in [usize::MAX, 32] {
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let mut client = Client::connect(address);
+                    for _ in 0..requests {
+                        assert_eq!(client.get("/").status(), 200);
+                        if stop.load(Ordering::SeqCst) {
+                            return;
+                        }
+                    }
+                }
+            });
         }
-        // Workers let go of the last site when they next need one.
-        for _ in 0..8 {
-            let mut client = Client::connect(address.parse().unwrap());
-            assert_eq!(client.get("/").status(), 502);
-        }
-    };
-    reload(50);
-    let before = resident(&weir);
-    reload(150);
-    let after = resident(&weir);
-    assert!(
-        after < before + before / 10 + 2_048,
-        "{before} KiB, then {after} KiB"
-    );
+        let reload = |times: usize| -> Vec<u64> {
+            let reloads = (0..times).map(|_| {
+                weir.signal(Signal::SIGHUP);
+                assert!(told(&supervisor).starts_with("RELOADING=1\n"));
+                assert_eq!(told(&supervisor), "READY=1\n");
+                resident(&weir)
+            });
+            reloads.collect()
+        };
+        let before = reload(50);
+        let after = reload(200);
+        let most = *before[40..].iter().max().unwrap();
+        let least = *after[190..].iter().min().unwrap();
+        assert!(least <= most + most / 20, "{before:?} KiB, then {after:?}");
+    });
 }
 
 #[test]

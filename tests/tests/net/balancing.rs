@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use weir_lab::topology::{client_v4, origin_url};
-use weir_lab::{Config, Lab, Load, LoadPlan, Protocol, Weir, until};
+use weir_lab::{Config, Lab, Load, LoadPlan, Protocol, Stats, Weir, until};
 
 use crate::{SOON, Test};
 
@@ -57,25 +57,43 @@ fn name(number: u8) -> String {
     origin_url(number).replace("http://", "app/")
 }
 
+/// So of a hundred requests the slowest is as slow as what healthy origins answer: the 99th percentile is theirs. It is
+/// printed for both cases, and not held to anything, because it is the machine's, too. Origins that think this long are
+/// ten times apart also where the machine takes its own time.
 #[test]
-fn an_origin_that_is_ten_times_slower_gets_a_small_part_of_the_requests() -> Test {
+#[allow(clippy::print_stderr, reason = "what it measures is for people")]
+fn an_origin_that_is_ten_times_slower_gets_less_than_a_hundredth_of_the_requests() -> Test {
     let lab = Lab::with_origins(ORIGINS)?;
     for origin in &lab.origins {
-        origin.think(5);
+        origin.think(20);
     }
-    lab.origins[2].think(50);
     let _weir = Weir::start(&lab, &config("balance = \"peak-ewma\""))?;
-    let load = load(&lab, 1_000)?;
-    until(WHILE, "two thousand answers", || {
-        Ok(load.peek().total() > 2_000)
-    })?;
-    let stats = load.finish()?;
-    ensure!(stats.failed == 0, "{:?}", stats.failures);
+    let load = load(&lab, 10_000)?;
+    let next = |what: &str, requests: u64| -> Result<Stats> {
+        until(WHILE, what, || Ok(load.peek().total() > requests))?;
+        let stats = load.take();
+        ensure!(stats.failed == 0, "{:?}", stats.failures);
+        Ok(stats)
+    };
+    next("all origins to be known", 500)?;
+    let healthy = next("what healthy origins answer", 1_000)?;
+    lab.origins[2].think(200);
+    let noticed = next("the slow one to be noticed", 500)?;
+    let stats = next("two thousand answers", 2_000)?;
+    load.finish()?;
+    let percentile = |stats: &Stats| stats.percentile(99).unwrap_or_default();
+    eprintln!(
+        "99th percentile: {:?} with ten alike, {:?} with one ten times slower ({} of {} requests)",
+        percentile(&healthy),
+        percentile(&stats),
+        of(&stats.origins, 3),
+        stats.total()
+    );
     let slow = of(&stats.origins, 3);
     // In turn it would be a tenth.
-    ensure!(slow * 100 < stats.total() * 3, "{:?}", stats.origins);
+    ensure!(slow * 100 < stats.total(), "{:?}", stats.origins);
     ensure!(
-        slow > 0,
+        slow + of(&noticed.origins, 3) > 0,
         "it has no chance to prove itself: {:?}",
         stats.origins
     );

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Context, Task};
 use crate::balance::{HealthSettings, Turn, Upstream, fraction, jittered};
 use crate::clock;
-use crate::http::probe::{Way, probe};
+use crate::http::probe::{Failed, Way, probe};
 
 /// The checks of an upstream.
 pub(super) fn tasks(
@@ -55,10 +55,19 @@ async fn round(
         return;
     };
     let failed = probe(server, way, settings).await.err();
+    let name = &upstream.settings.name;
+    if let Some(starved @ Failed::Starved) = failed {
+        tracing::warn!(
+            upstream = name,
+            server = server.authority,
+            reason = %starved,
+            "health not checked"
+        );
+        return;
+    }
     let reason = failed.map(|why| why.to_string());
     let reason = reason.as_deref();
     let outcome = reason.map_or(Ok(()), Err);
-    let name = &upstream.settings.name;
     match upstream.probed(index, outcome, clock::now()) {
         Some(Turn::Down) => tracing::warn!(
             upstream = name,
