@@ -19,7 +19,7 @@ mod vary;
 
 pub use conditional::Precondition;
 pub use key::Key;
-pub use policy::{Times, invalidates, must_forward, storable};
+pub use policy::{Times, invalidates, is_unsafe, must_forward, storable};
 pub use response::{Audience, StoredResponse};
 pub use status::{Forwarded, Status};
 pub use store::{Lookup, Store, StoreStats};

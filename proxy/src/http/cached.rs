@@ -38,6 +38,43 @@ pub(super) struct Miss {
     fields: Option<HeaderMap>,
 }
 
+/// What a request may change, if it is of an unsafe method: the target as routes without conditions store it, and as its own
+/// route does. Empty otherwise, and while nothing is stored.
+#[derive(Default)]
+pub(super) struct Changed {
+    method: Method,
+    keys: Vec<Key>,
+}
+
+impl Changed {
+    pub(super) fn by(worker: &Worker, place: &Place<'_>, request: &request::Parts) -> Self {
+        let method = request.method.clone();
+        if !cache::is_unsafe(&method) || worker.store.is_empty() {
+            return Self::default();
+        }
+        let path = path_of(request);
+        let plain = Place {
+            conditions: &[],
+            ..*place
+        };
+        let mut keys = vec![plain.key(path)];
+        if !place.conditions.is_empty() {
+            keys.push(place.key(path));
+        }
+        Self { method, keys }
+    }
+
+    /// The origin answered: unless with an error, what is stored is out of date (RFC 9111 §4.4), whether the request's own
+    /// route caches or not.
+    pub(super) fn invalidate(&self, worker: &Worker, status: StatusCode) {
+        if cache::invalidates(&self.method, status) {
+            for key in &self.keys {
+                worker.store.invalidate(key);
+            }
+        }
+    }
+}
+
 /// A response on its way into the store. Dropped before [`Fill::store`], it leaves no trace.
 pub(super) struct Fill {
     key: Key,
@@ -50,6 +87,7 @@ pub(super) struct Fill {
 }
 
 /// Which resource a request is for, but for its path.
+#[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) scheme: Scheme,
     pub(super) target: &'a Target,
@@ -85,11 +123,7 @@ pub(super) fn consult(
     request: &request::Parts,
     size: Size,
 ) -> Consulted {
-    let path = request
-        .uri
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
-    let key = place.key(path);
+    let key = place.key(path_of(request));
     let now = clock::now();
     let lookup = match (cache::must_forward(&request.method, &request.headers), size) {
         (Some(why), _) => Lookup::Forward(why),
@@ -117,6 +151,11 @@ pub(super) fn consult(
             })
         }
     }
+}
+
+fn path_of(request: &request::Parts) -> &str {
+    let path = request.uri.path_and_query();
+    path.map_or("/", |path| path.as_str())
 }
 
 /// A stored response as the answer to a request (RFC 9111 §4). The store's answer to GET answers HEAD, too (RFC 9110
@@ -161,8 +200,8 @@ impl Miss {
         }
     }
 
-    /// Tells the cache what the origin said: unsafe methods invalidate (RFC 9111 §4.4), a storable response is copied
-    /// while it goes by. `fields` are what the client gets.
+    /// Tells the cache what the origin said: a storable response is copied while it goes by. `fields` are what the client
+    /// gets.
     ///
     /// Not copied is content that only the end of its connection delimits: that may just as well be the end of an origin
     /// that died (RFC 9112 §8). Nor what varies by a field that weir sets itself, from more than is in the key.
@@ -173,9 +212,6 @@ impl Miss {
         fields: &HeaderMap,
         delimited: bool,
     ) -> (Status, Option<Fill>) {
-        if cache::invalidates(&self.method, status) {
-            worker.store.invalidate(&self.key);
-        }
         let storable = self
             .fields
             .as_ref()

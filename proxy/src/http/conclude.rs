@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use http::header::{CACHE_STATUS, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, response};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, request, response};
 use http_body::Body as _;
 
 use super::activity::Http;
 use super::body::FromOrigin;
-use super::cached::Miss;
+use super::cached::{Changed, Miss, Place};
 use super::connection::Connection;
 use super::fault::Fault;
 use super::fields::{self, Origin, Scheme};
@@ -18,13 +18,43 @@ use super::pipeline::{Answer, AnswerContent};
 use super::served::Served;
 use super::target::Target;
 use super::upgrade::{Agreed, Pending};
+use super::worker::Worker;
 use crate::route::RouteSettings;
 
-/// Where a request was found to be aimed.
+/// Where a request was found to be aimed, and what it may change there.
 pub(super) struct Matched<'a> {
     pub(super) scheme: Scheme,
     pub(super) route: &'a RouteSettings,
     pub(super) target: &'a Target,
+    changed: Changed,
+}
+
+impl<'a> Matched<'a> {
+    pub(super) fn new(
+        worker: &Worker,
+        scheme: Scheme,
+        route: &'a RouteSettings,
+        target: &'a Target,
+        request: &request::Parts,
+    ) -> Self {
+        let mut matched = Self {
+            scheme,
+            route,
+            target,
+            changed: Changed::default(),
+        };
+        matched.changed = Changed::by(worker, &matched.place(), request);
+        matched
+    }
+
+    /// As the cache calls it.
+    pub(super) fn place(&self) -> Place<'a> {
+        Place {
+            scheme: self.scheme,
+            target: self.target,
+            conditions: &self.route.pattern.fields,
+        }
+    }
 }
 
 /// From the origin's response to the client's.
@@ -58,7 +88,9 @@ pub(super) fn conclude(
         scheme,
         route,
         target,
+        ref changed,
     } = *matched;
+    changed.invalidate(&connection.worker, response.status);
     let origin = Origin {
         upstream: &lease.server.upstream,
         server: lease.server.index,

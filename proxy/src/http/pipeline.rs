@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::activity::Http;
 use super::body::{Encoding, FromOrigin, ResponseBody, Upload};
-use super::cached::{self, Consulted, Miss, Place};
+use super::cached::{self, Consulted, Miss};
 use super::choice;
 use super::conclude::{Matched, conclude, is_chunked_at_most};
 use super::connect::Speak;
@@ -198,13 +198,10 @@ async fn answer(
     }
     // Early, so that a client that asks first (RFC 9110 §10.1.1) hears it before it sends.
     let content = accept_content(connection, route, request.version, content)?;
+    let worker = &connection.worker;
+    let matched = Matched::new(worker, course.client.scheme, route, target, &request);
     let miss = if route.cache && upgrade.is_none() {
-        let place = Place {
-            scheme: course.client.scheme,
-            target,
-            conditions: &route.pattern.fields,
-        };
-        match cached::consult(&connection.worker, &place, &request, content.size) {
+        match cached::consult(worker, &matched.place(), &request, content.size) {
             Consulted::Hit(answer, status) => return Ok(served.hit(answer, status)),
             Consulted::Miss(miss) => Some(miss),
         }
@@ -218,11 +215,6 @@ async fn answer(
         request_id,
         upgrade,
         miss,
-    };
-    let matched = Matched {
-        scheme: course.client.scheme,
-        route,
-        target,
     };
     ask(connection, course, &matched, upstream, question, served).await
 }

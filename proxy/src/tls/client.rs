@@ -176,10 +176,11 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     })
 }
 
+/// What separates names, percent-encoded; and so the percent sign, or one name could pass for two.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b',' {
+        if byte.is_ascii_graphic() && !matches!(byte, b',' | b'%') {
             encoded.push(char::from(byte));
         } else {
             let _infallible = write!(encoded, "%{byte:02X}");

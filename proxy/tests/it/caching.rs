@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::client::Client;
 use crate::origin::{Origin, Then};
-use crate::weir::Setup;
+use crate::weir::{Setup, routes};
 
 const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"v1\"\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -139,6 +139,43 @@ fn an_unsafe_method_invalidates() {
         Some("weir; fwd=uri-miss; stored")
     );
     assert_eq!(origin.requests().len(), 3);
+}
+
+/// RFC 9111 §4.4: what changed is the resource, whichever route leads to it.
+#[test]
+fn an_unsafe_method_invalidates_though_its_own_route_does_not_cache() {
+    let origin = Origin::start(|request, stream| {
+        let response = match request.start.split(' ').next() {
+            Some("PUT") => "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
+            Some("POST") => "HTTP/1.1 204 No Content\r\n\r\n",
+            _ => FRESH,
+        };
+        stream.write_all(response.as_bytes()).unwrap();
+        Then::KeepOpen
+    });
+    let weir = Setup::to(&[origin.address])
+        .with(|setup| {
+            setup.routes = Some(routes(
+                "[[route]]\npath = \"/\"\nupstream = \"app\"\ncache = true\nmethods = [\"GET\"]\n\
+                 [[route]]\npath = \"/\"\nupstream = \"app\"\n",
+            ));
+        })
+        .start();
+    let mut client = Client::connect(weir.address);
+    for (method, outcome) in [
+        ("PUT", "weir; hit"),
+        ("PROPFIND", "weir; hit"),
+        ("POST", "weir; fwd=uri-miss; stored"),
+    ] {
+        client.get("/");
+        client.send(&format!(
+            "{method} / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(client.response().field("cache-status"), None);
+        let response = client.get("/");
+        let status = response.field("cache-status").unwrap();
+        assert!(status.starts_with(outcome), "{method}: {status}");
+    }
 }
 
 #[test]

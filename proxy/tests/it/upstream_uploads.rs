@@ -1,6 +1,8 @@
-//! Uploads over HTTP/2 that their origin server does not take: when the exchange is over, so are they, and their streams
-//! are free for others.
+//! Uploads that their origin server does not take. Over HTTP/2: when the exchange is over, so are they, and their streams
+//! are free for others. Over HTTP/1.1: what the server said before it closed is what the client gets.
 
+use std::io::{BufReader, Write as _};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,8 @@ use http::{Request, Response};
 use tokio::net::TcpStream;
 use weir::balance::{Protocol, ProxyProtocol, UpstreamTransport};
 
+use crate::client::{Client, Content, read_message};
+use crate::origin::Origin;
 use crate::origin_h2::{H2Origin, Speaking, collect};
 use crate::tls::{get, h2, run};
 use crate::weir::{PATIENCE, Setup, Weir};
@@ -96,3 +100,66 @@ fn an_upload_that_nobody_takes_ends_some_time_after_its_response() {
     });
     assert_eq!(origin.connected(), 1);
 }
+
+/// Refuses every upload with most of it unread, so that its close is a reset (RFC 9112 §9.6).
+fn refusing() -> Origin {
+    Origin::raw(|mut stream, seen| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        seen(&read_message(&mut reader, Content::None).unwrap());
+        // More is here than was read.
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+        stream
+            .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+            .unwrap();
+    })
+}
+
+#[test]
+fn an_early_refusal_reaches_a_client_that_still_uploads() {
+    let origin = refusing();
+    let weir = Setup::to(&[origin.address]).start();
+    for _ in 0..ROUNDS {
+        let mut client = Client::connect(weir.address);
+        let mut uploader = client.uploader();
+        let upload = std::thread::spawn(move || {
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {REFUSED_BYTES}\r\n\r\n"
+            );
+            uploader.write_all(head.as_bytes()).unwrap();
+            let _cut_off = uploader.write_all(&vec![b'u'; REFUSED_BYTES]);
+        });
+        let response = client.response();
+        assert_eq!((response.status(), response.text()), (403, "no"));
+        let _closed_before = client.uploader().shutdown(Shutdown::Both);
+        upload.join().unwrap();
+    }
+    assert_eq!(origin.requests().len(), ROUNDS);
+}
+
+#[test]
+fn an_early_refusal_reaches_a_client_that_still_uploads_over_http_2() {
+    let origin = refusing();
+    let weir = Setup::to(&[origin.address]).start();
+    run(async {
+        for _ in 0..ROUNDS {
+            let stream = TcpStream::connect(weir.address).await.unwrap();
+            let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+            let connection = tokio::task::spawn_local(connection);
+            let request = Request::post("http://a.test/").body(()).unwrap();
+            let (response, mut upload) = sender.send_request(request, false).unwrap();
+            upload
+                .send_data(vec![b'u'; REFUSED_BYTES].into(), true)
+                .unwrap();
+            let mut response = response.await.unwrap();
+            assert_eq!(response.status(), 403);
+            let (content, _) = collect(response.body_mut()).await.unwrap();
+            assert_eq!(content, b"no");
+            connection.abort();
+        }
+    });
+    assert_eq!(origin.requests().len(), ROUNDS);
+}
+
+/// Enough for the reset to come before, between and after the writes.
+const ROUNDS: usize = 20;
+const REFUSED_BYTES: usize = 1 << 20;

@@ -104,10 +104,13 @@ pub fn storable(
 }
 
 /// Whether a response to an unsafe method invalidates what is stored for its URI (RFC 9111 §4.4): any that is not an error.
-/// A method of unknown safety counts as unsafe.
 pub fn invalidates(method: &Method, status: StatusCode) -> bool {
-    let is_safe = method.is_safe() || OTHER_SAFE_METHODS.contains(&method.as_str());
-    !is_safe && (status.is_success() || status.is_redirection())
+    is_unsafe(method) && (status.is_success() || status.is_redirection())
+}
+
+/// Whether a method may change what it is aimed at (RFC 9110 §9.2.1); one of unknown safety may.
+pub fn is_unsafe(method: &Method) -> bool {
+    !method.is_safe() && !OTHER_SAFE_METHODS.contains(&method.as_str())
 }
 
 /// Whether the request fields announce content: a GET with content is answered by the origin only and never stored, for the

@@ -145,6 +145,11 @@ impl Store {
         self.release(removed);
     }
 
+    /// Whether nothing is stored, nor about to be.
+    pub fn is_empty(&self) -> bool {
+        self.reserved.load(Ordering::Relaxed) == 0
+    }
+
     /// Numbers.
     pub fn stats(&self) -> StoreStats {
         let mut sum = StoreStats {

@@ -1,10 +1,13 @@
 //! The byte stream of an origin server, under TLS or bare, and what may come over it before a response.
+//!
+//! An origin server may answer before it has taken the whole request, and close (RFC 9112 §9.3, §9.6). The next write then
+//! fails while the response waits to be read, so that failure is held back until the read side is at its end.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -14,6 +17,21 @@ use tokio_rustls::client::TlsStream;
 pub(in crate::http) struct OriginStream {
     transport: Transport,
     head: Arc<HeadBudget>,
+    reading: Reading,
+    held: Option<Held>,
+}
+
+/// Whether more may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Open,
+    Ended,
+}
+
+/// Why a write failed, and who is told when all that came is read.
+struct Held {
+    why: io::ErrorKind,
+    writer: Waker,
 }
 
 pub(in crate::http) enum Transport {
@@ -28,8 +46,12 @@ pub(in crate::http) struct HeadBudget(AtomicU64);
 
 impl OriginStream {
     pub(in crate::http) fn new(transport: Transport) -> Self {
-        let head = Arc::default();
-        Self { transport, head }
+        Self {
+            transport,
+            head: Arc::default(),
+            reading: Reading::Open,
+            held: None,
+        }
     }
 
     #[cfg(test)]
@@ -46,6 +68,36 @@ impl OriginStream {
             Transport::Cleartext(stream) => Pin::new(stream),
             Transport::Tls(stream) => Pin::new(stream),
         }
+    }
+
+    /// No more will come: what was held back is told.
+    fn end_reading(&mut self) {
+        self.reading = Reading::Ended;
+        if let Some(held) = &self.held {
+            held.writer.wake_by_ref();
+        }
+    }
+
+    /// Writes, unless that failed before. A failure that says the connection is gone ends the read side, too, so it is not
+    /// held back for long.
+    fn write<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut dyn ReadWrite>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let why = match &self.held {
+            Some(held) => held.why,
+            None => match write(self.inner(), context) {
+                Poll::Ready(Err(error)) if is_gone(&error) => error.kind(),
+                outcome => return outcome,
+            },
+        };
+        if self.reading == Reading::Ended {
+            return Poll::Ready(Err(why.into()));
+        }
+        let writer = context.waker().clone();
+        self.held = Some(Held { why, writer });
+        Poll::Pending
     }
 }
 
@@ -90,8 +142,14 @@ impl AsyncRead for OriginStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(self.inner().poll_read(context, buffer))?;
-        Poll::Ready(self.head.spend(buffer.filled().len() - before))
+        let room = buffer.remaining();
+        let outcome = ready!(self.inner().poll_read(context, buffer));
+        let bytes = buffer.filled().len() - before;
+        if outcome.is_err() || (bytes == 0 && room > 0) {
+            self.end_reading();
+        }
+        outcome?;
+        Poll::Ready(self.head.spend(bytes))
     }
 }
 
@@ -101,7 +159,7 @@ impl AsyncWrite for OriginStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.inner().poll_write(context, bytes)
+        self.write(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -109,7 +167,9 @@ impl AsyncWrite for OriginStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.inner().poll_write_vectored(context, slices)
+        self.write(context, |stream, context| {
+            stream.poll_write_vectored(context, slices)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -120,7 +180,7 @@ impl AsyncWrite for OriginStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_flush(context)
+        self.write(context, |stream, context| stream.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -128,6 +188,70 @@ impl AsyncWrite for OriginStream {
     }
 }
 
+/// Whether nobody takes anything any more: reset, or closed and then reset.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 const UNLIMITED: u64 = u64::MAX;
 /// A dozen of the largest interim responses, or thousands of ordinary ones; over it: 502.
 const HEADS_BYTES_MAX: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const RESPONSE: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+
+    /// A stream whose origin server answered and went, with bytes unread so that it reset the connection, and on which a
+    /// write has failed but nothing was read yet.
+    async fn refused() -> OriginStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut stream = OriginStream::cleartext(stream.unwrap());
+        let (mut origin, _) = accepted.unwrap();
+        stream.write_all(b"POST / HTTP/1.1\r\n").await.unwrap();
+        origin.readable().await.unwrap();
+        origin.write_all(RESPONSE).await.unwrap();
+        drop(origin);
+        // Over loopback the reset is here with the call that sent it.
+        std::future::poll_fn(|context| {
+            let write = Pin::new(&mut stream).poll_write(context, b"more");
+            assert!(!matches!(write, Poll::Ready(Err(_))), "not held back");
+            if stream.held.is_none() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_response_is_read_though_a_write_failed_before() {
+        let mut stream = refused().await;
+        let mut response = vec![0; RESPONSE.len()];
+        stream.read_exact(&mut response).await.unwrap();
+        assert_eq!(response, RESPONSE);
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_is_told_once_everything_is_read() {
+        let (mut reader, mut writer) = tokio::io::split(refused().await);
+        let mut response = Vec::new();
+        let (written, read) =
+            tokio::join!(writer.write_all(b"more"), reader.read_to_end(&mut response));
+        read.unwrap();
+        assert_eq!(response, RESPONSE);
+        let error = written.unwrap_err();
+        assert!(is_gone(&error), "{error}");
+    }
+}

@@ -249,9 +249,10 @@ fn last<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
     Ok(line.rsplit(',').next().map(str::trim))
 }
 
-/// Short and visible: it goes into logs.
+/// Short, visible, and nothing that quotes or escapes: it goes into logs as it is.
 fn is_id(id: &HeaderValue) -> bool {
-    (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    (1..=ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(is_plain)
 }
 
 const BAD: Fault = Fault::BadRequest(Malformed::Forwarded);
@@ -397,8 +398,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_id_is_taken_if_it_is_short_and_visible() {
-        for (id, taken) in [("abc-123", true), ("", false), ("a b", false)] {
+    fn a_request_id_is_taken_if_it_is_short_visible_and_quotes_nothing() {
+        for (id, taken) in [
+            ("abc-123", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            ("a\\b", false),
+        ] {
             let told = told(&[("x-request-id", id)]).expect("valid");
             assert_eq!(told.request_id.is_some(), taken, "{id:?}");
         }

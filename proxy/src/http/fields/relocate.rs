@@ -31,6 +31,14 @@ pub(super) fn relocate(
     rewrite_all(fields, SET_COOKIE, |value| here.cookie(value));
 }
 
+/// What a reference is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Web,
+    /// RFC 6455 §3.
+    Socket,
+}
+
 /// Where the client is, and who must not be named.
 struct Here<'a> {
     upstream: &'a Upstream,
@@ -41,21 +49,22 @@ struct Here<'a> {
 impl Here<'_> {
     /// An absolute or protocol-relative reference to any server of the upstream.
     fn reference(&self, text: &str) -> Option<String> {
-        let (ports, rest) = if let Some(rest) = strip_prefix_ignore_case(text, "http://") {
-            (&[80][..], rest)
-        } else if let Some(rest) = strip_prefix_ignore_case(text, "https://") {
-            (&[443][..], rest)
-        } else {
-            // Of the scheme that the server takes for the client's.
-            (&[80, 443][..], text.strip_prefix("//")?)
-        };
+        let known = REFERENCES.iter().find_map(|(prefix, ports, kind)| {
+            Some((*ports, *kind, strip_prefix_ignore_case(text, prefix)?))
+        });
+        let (ports, kind, rest) = known?;
         let (named, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let is_named = |server: &OriginServer| {
             named.eq_ignore_ascii_case(&server.authority)
                 || (ports.contains(&server.settings.port)
                     && named.eq_ignore_ascii_case(host_of(server)))
         };
-        let (scheme, authority) = (self.scheme.as_str(), self.authority);
+        let scheme = match (kind, self.scheme) {
+            (Kind::Web, scheme) => scheme.as_str(),
+            (Kind::Socket, Scheme::Http) => "ws",
+            (Kind::Socket, Scheme::Https) => "wss",
+        };
+        let authority = self.authority;
         let ours = self.upstream.servers.iter().any(|server| is_named(server));
         ours.then(|| format!("{scheme}://{authority}{path}"))
     }
@@ -135,3 +144,13 @@ fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> 
     head.eq_ignore_ascii_case(prefix)
         .then(|| &text[prefix.len()..])
 }
+
+/// How a reference to a server begins, the ports that it may leave out, and what it is for.
+const REFERENCES: [(&str, &[u16], Kind); 5] = [
+    ("http://", &[80], Kind::Web),
+    ("https://", &[443], Kind::Web),
+    ("ws://", &[80], Kind::Socket),
+    ("wss://", &[443], Kind::Socket),
+    // Of the scheme that the server takes for the client's.
+    ("//", &[80, 443], Kind::Web),
+];

@@ -258,10 +258,13 @@ mod responses {
             ("http://[fd00::1]:8080/x", "https://a.test:8443/x"),
             ("https://secure.internal/x", "https://a.test:8443/x"),
             ("//secure.internal/x", "https://a.test:8443/x"),
+            ("ws://10.0.0.1:8080/x", "wss://a.test:8443/x"),
+            ("WSS://secure.internal/x", "wss://a.test:8443/x"),
             // Not ours: another port, another host, a longer name, no host at all.
             ("http://10.0.0.1/x", "http://10.0.0.1/x"),
             ("http://10.0.0.1:80801/x", "http://10.0.0.1:80801/x"),
             ("https://app.internal/x", "https://app.internal/x"),
+            ("wss://app.internal/x", "wss://app.internal/x"),
             ("http://app.internal.test/x", "http://app.internal.test/x"),
             ("/x", "/x"),
             ("x", "x"),
