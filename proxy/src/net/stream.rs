@@ -37,7 +37,10 @@ impl Cut {
 
     /// Whether this is what `error` says.
     pub(crate) fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+        let cause = error.get_ref();
+        cause
+            .and_then(|cause| cause.downcast_ref::<Self>())
+            .is_some()
     }
 }
 

@@ -180,6 +180,10 @@ impl AsyncWrite for OriginStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method itself is for one lifetime only"
+        )]
         self.write(context, |stream, context| stream.poll_flush(context))
     }
 
