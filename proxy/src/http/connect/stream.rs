@@ -63,7 +63,7 @@ impl OriginStream {
         Arc::clone(&self.head)
     }
 
-    fn inner(&mut self) -> Pin<&mut dyn ReadWrite> {
+    fn inner(&mut self) -> Pin<&mut Bytewise> {
         match &mut self.transport {
             Transport::Cleartext(stream) => Pin::new(stream),
             Transport::Tls(stream) => Pin::new(stream),
@@ -83,7 +83,7 @@ impl OriginStream {
     fn write<T>(
         &mut self,
         context: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut dyn ReadWrite>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut Bytewise>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let why = match &self.held {
             Some(held) => held.why,
@@ -130,6 +130,9 @@ impl HeadBudget {
         Ok(())
     }
 }
+
+/// Named with its lifetime, which a method named as a function cannot leave open.
+type Bytewise = dyn ReadWrite + 'static;
 
 trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
 
@@ -180,11 +183,7 @@ impl AsyncWrite for OriginStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method itself is for one lifetime only"
-        )]
-        self.write(context, |stream, context| stream.poll_flush(context))
+        self.write(context, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
