@@ -21,10 +21,11 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 
 /// The same for what only the net ring calls; see [`peers`](crate::peers) for its daemons.
-const NET_PROGRAMS: [(&str, &str); 4] = [
+const NET_PROGRAMS: [(&str, &str); 5] = [
     ("curl", "curl"),
     ("nghttp", "nghttp2-client"),
     ("h2load", "nghttp2-client"),
+    ("openssl", "openssl"),
     ("slowhttptest", "slowhttptest"),
 ];
 

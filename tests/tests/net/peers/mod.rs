@@ -5,7 +5,9 @@ mod curl;
 mod haproxy;
 mod nghttp;
 mod nginx;
+mod openssl;
 mod proxy_protocol;
+mod websocket;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
