@@ -217,6 +217,20 @@ impl Upload {
 }
 
 impl Source {
+    /// Counts content against its pace and its limit, and leaves of trailers what an origin may get.
+    fn admit(&mut self, frame: &mut Frame<Bytes>) -> Result<(), Fault> {
+        if let Some(data) = frame.data_ref() {
+            if self.pace.arrived(data.len(), clock::now) == Speed::TooSlow {
+                return Err(Fault::ContentTimeout);
+            }
+            let left = self.left.checked_sub(data.len() as u64);
+            self.left = left.ok_or(Fault::ContentTooLarge)?;
+        } else if let Some(trailers) = frame.trailers_mut() {
+            fields::trailers_to_origin(trailers);
+        }
+        Ok(())
+    }
+
     fn is_end_stream(&self) -> bool {
         self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
@@ -357,18 +371,8 @@ impl Body for RequestBody {
             Err(error) => return Poll::Ready(Some(Err(upload.fail(source, fault_of(&error))))),
         };
         upload.passed();
-        if let Some(data) = frame.data_ref() {
-            if source.pace.arrived(data.len(), clock::now) == Speed::TooSlow {
-                return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTimeout))));
-            }
-            match source.left.checked_sub(data.len() as u64) {
-                Some(left) => source.left = left,
-                None => {
-                    return Poll::Ready(Some(Err(upload.fail(source, Fault::ContentTooLarge))));
-                }
-            }
-        } else if let Some(trailers) = frame.trailers_mut() {
-            fields::trailers_to_origin(trailers);
+        if let Err(fault) = source.admit(&mut frame) {
+            return Poll::Ready(Some(Err(upload.fail(source, fault))));
         }
         source.kept.push(&frame);
         this.next = source.kept.parts.len();
